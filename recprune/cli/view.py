@@ -1,0 +1,125 @@
+"""What the command line shows: a bar per step, a line per day, the table of days."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from recprune.daily.run import STEPS, Outcome
+from recprune.files import read_json
+from recprune.registry import history
+from recprune.workspace import DayState, days_with_verdict, genesis_day, read_plan, report_path, validation_path
+
+_HEADING = (
+    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
+)
+
+
+@contextmanager
+def day_bar(console: Console, label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar over days; off a terminal, a line every seven days."""
+    if not console.is_terminal:
+
+        def tell(done: int, total: int) -> None:
+            if done % 7 == 0 or done == total:
+                console.print(f"{label}: {done} of {total}")
+
+        yield tell
+        return
+    with _bars(console) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _bars(console: Console) -> Progress:
+    columns = (TextColumn("{task.description:<40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+class DayView:
+    """Listens to a day: a bar for its steps and one for the present step; plain lines off a terminal."""
+
+    def __init__(self, console: Console, days: int) -> None:
+        self.console, self.days = console, days
+        self._bars: Progress | None = None
+        self._steps = self._step = TaskID(0)
+        self._day, self._headed = "", False
+
+    def __enter__(self) -> "DayView":
+        """Show the bars."""
+        if self.console.is_terminal:
+            self._bars = _bars(self.console)
+            self._steps = self._bars.add_task("", total=len(STEPS))
+            self._step = self._bars.add_task("", total=None)
+            self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Take the bars away."""
+        if self._bars:
+            self._bars.stop()
+
+    def day(self, day: str) -> None:
+        """A day begins."""
+        self._day = day
+
+    def step(self, name: str) -> None:
+        """A step begins."""
+        if self._bars:
+            self._bars.update(self._steps, description=f"{self._day} {name}", completed=STEPS.index(name))
+            self._bars.reset(self._step, description=f"  {name}", total=None)
+        elif self.days == 1:
+            self.console.print(f"{self._day} {name}".strip())
+
+    def progress(self, done: int, total: int) -> None:
+        """The present step has come this far."""
+        if self._bars:
+            self._bars.update(self._step, completed=done, total=total)
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        self.console.print(line)
+
+    def line(self, day: str, outcome: Outcome) -> None:
+        """Print the day's line."""
+        if not self._headed:
+            self.console.print(_HEADING, soft_wrap=True)
+            self._headed = True
+        self.console.print(day_line(outcome.state), soft_wrap=True)
+        if outcome.state.verdict != "passed":
+            self.console.print(f"  {outcome.state.sentence}", soft_wrap=True)
+
+
+def day_line(state: DayState) -> str:
+    """Return rows, rejected, NE of champion, dense and served, prune tax, FLOPs kept and verdict of a day."""
+    counts = read_json(validation_path(state.day) / "verdict.json")["counts"]
+    begin = f"{state.day:<11}{counts['read']:>7,}{counts['rejected']:>9,}"
+    if state.verdict == "quarantined":
+        return f"{begin}{'–':>12}{'–':>8}{'–':>8}{'–':>8}{'–':>7}  quarantined"
+    ne = read_json(report_path(state.day, "evaluation"))["next_day"]["ne"]
+    pruned = read_json(report_path(state.day, "prune"))
+    scores = f"{_number(ne['champion']):>12}{_number(ne['dense']):>8}{_number(ne['served']):>8}"
+    tax = pruned["tax"]["difference"]
+    told = "–" if tax is None else f"{100 * tax:+.2f} %"
+    return f"{begin}{scores}{told:>8}{100 * pruned['delivered']:>5.1f} %  {state.verdict}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
+
+
+def show_status(console: Console) -> None:
+    """Print the champion and a row per day."""
+    genesis, champion = genesis_day(), history.current()
+    last = history.read_history()[-1]
+    console.print(f"Champion: {champion} ({last.event} on {last.day}: {last.why})")
+    table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
+    for state in days_with_verdict():
+        plan = read_plan(state.day)
+        parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
+        mark = " ←" if state.day == champion else ""
+        table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", state.sentence)
+    console.print(table)

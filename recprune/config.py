@@ -1,0 +1,152 @@
+"""Read settings strictly into frozen dataclasses: every unknown, missing or bad one is reported together."""
+
+import difflib
+import math
+import types
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from recprune.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """An interval that a number must lie in, written as in mathematics.
+
+    >>> 0.0 in Within("(0, 1]"), 1.0 in Within("(0, 1]")
+    (False, True)
+    """
+
+    text: str
+
+    def __contains__(self, value: float) -> bool:
+        """Say whether the value lies in the interval."""
+        low, high = (float(x) for x in self.text[1:-1].split(","))
+        above = value > low if self.text[0] == "(" else value >= low
+        below = value < high if self.text[-1] == ")" else value <= high
+        return above and below
+
+
+def load_settings(cls: type[T], path: Path) -> T:
+    """Read a YAML file as the dataclass `cls`.
+
+    Raises:
+        SettingsError: the file is missing or no YAML, or keys are unknown, missing, of another type
+            or out of range; every problem is listed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} does not exist; make a workspace with: recprune init DIR") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+    return parse_settings(cls, raw, path.name)
+
+
+def parse_settings(cls: type[T], raw: object, name: str) -> T:
+    """Read plain values as the dataclass `cls`; `name` begins each problem's line."""
+    problems: list[str] = []
+    value = _read(cls, raw, "", problems)
+    if problems:
+        raise SettingsError("\n".join(f"{name}: {problem}" for problem in problems))
+    assert isinstance(value, cls)
+    return value
+
+
+def _read(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
+    if get_origin(hint) is Annotated:
+        return _read_bounded(hint, raw, at, problems)
+    if is_dataclass(hint):
+        return _read_section(hint, raw, at, problems)
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [h for h in get_args(hint) if h is not type(None)]
+        return None if raw is None else _read(inner[0], raw, at, problems)
+    if get_origin(hint) is Literal:
+        if raw not in get_args(hint):
+            problems.append(f"{at} is {raw!r}; it must be one of {_names(get_args(hint))}.{_closest(raw, get_args(hint))}")
+        return raw
+    if get_origin(hint) is tuple:
+        return _read_list(get_args(hint)[0], raw, at, problems)
+    if get_origin(hint) is dict:
+        return _read_mapping(get_args(hint)[1], raw, at, problems)
+    return _read_scalar(hint, raw, at, problems)
+
+
+def _read_bounded(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
+    kind, within = get_args(hint)
+    before = len(problems)
+    value = _read(kind, raw, at, problems)
+    if len(problems) == before and (not math.isfinite(value) or value not in within):
+        problems.append(f"{at} is {raw}; it must lie in {within.text}.")
+    return value
+
+
+def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
+    if not isinstance(raw, dict):
+        problems.append(f"{at or 'the file'} is {_show(raw)}; it must be a section of settings.")
+        return None
+    hints = get_type_hints(cls, include_extras=True)
+    names = [f.name for f in fields(cls)]
+    for key in raw:
+        if key not in names:
+            problems.append(f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}")
+    before, values = len(problems), {}
+    for name in names:
+        if name in raw:
+            values[name] = _read(hints[name], raw[name], _join(at, name), problems)
+        else:
+            problems.append(f"{_join(at, name)} is missing; every setting is written out.")
+    if len(problems) > before or set(raw) - set(names):
+        return None
+    try:
+        return cls(**values)
+    except ValueError as error:  # a rule between settings, stated by the section itself
+        problems.append(f"{at}: {error}")
+        return None
+
+
+def _read_list(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
+    if not isinstance(raw, list):
+        problems.append(f"{at} is {_show(raw)}; it must be a list.")
+        return ()
+    return tuple(_read(hint, item, f"{at}[{i}]", problems) for i, item in enumerate(raw))
+
+
+def _read_mapping(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
+    if not isinstance(raw, dict):
+        problems.append(f"{at} is {_show(raw)}; it must be a mapping of names.")
+        return {}
+    return {str(key): _read(hint, item, _join(at, key), problems) for key, item in raw.items()}
+
+
+def _read_scalar(kind: type, raw: Any, at: str, problems: list[str]) -> Any:
+    if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
+        return float(raw)
+    if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
+        problems.append(f"{at} is {_show(raw)}; it must be {_KINDS[kind]}.")
+    return raw
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
+
+
+def _join(at: str, key: object) -> str:
+    return f"{at}.{key}" if at else str(key)
+
+
+def _show(raw: object) -> str:
+    return "empty" if raw is None else repr(raw)[:60]
+
+
+def _names(options: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, options))
+
+
+def _closest(word: object, options: Any) -> str:
+    near = difflib.get_close_matches(str(word), [str(o) for o in options], n=1)
+    return f" did you mean {near[0]}?" if near else ""

@@ -1,0 +1,107 @@
+"""Examine an installation and a workspace; each finding comes with its remedy."""
+
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from recprune.environment import cpu_class
+from recprune.errors import RecpruneError
+from recprune.files import MANIFEST, open_artefact, read_json
+from recprune.lock import FOLDER, holder_of, is_held
+from recprune.registry import history
+from recprune.settings import read_settings
+from recprune.versioning import git
+from recprune.versioning.dvc import dvc
+from recprune.versioning.pipeline import day_of
+from recprune.workspace import day_state, genesis_day, planned_days
+
+_PACKAGES = ("dvc", "great-expectations", "numpy", "onnx", "onnxruntime", "polars", "torch", "apache-airflow")
+_ARTEFACTS = ("data/*/*", "vocab/*", "profiles/*", "models/*/*", "scores/*/*", "bundles/*")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    kind: Literal["good", "bad", "note"]
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Look at versions, the workspace, its remote, locks and artefacts."""
+    found = [*_versions(), *_workspace()]
+    if any(finding.kind == "bad" for finding in found):
+        return found
+    return [*found, *_remote(), *_locks(), *_days(), *_artefacts()]
+
+
+def _versions() -> list[Finding]:
+    told = [f"Python {platform.python_version()}", cpu_class()]
+    for name in _PACKAGES:
+        try:
+            told.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            told.append(f"{name} absent")
+    missing = [name for name in ("git",) if shutil.which(name) is None]
+    found = [Finding("good", ", ".join(told))]
+    return found + [Finding("bad", f"{name} is not on PATH; install it") for name in missing]
+
+
+def _workspace() -> list[Finding]:
+    try:
+        read_settings(Path())
+        days = planned_days()
+        return [Finding("good", f"workspace {Path.cwd()}: genesis {genesis_day()}, {len(days) - 1} days planned")]
+    except RecpruneError as error:
+        return [Finding("bad", line) for line in str(error).splitlines()]
+
+
+def _remote() -> list[Finding]:
+    remotes = dvc("remote", "list").strip()
+    if not remotes:
+        return [Finding("bad", "no DVC remote; add one with: dvc remote add --default NAME URL")]
+    name, url = remotes.split()[:2]
+    if "://" not in url and not Path(url).exists() and not git.is_source_repository():
+        return [Finding("bad", f"DVC remote {name} at {url} is not there; mount it or set another: dvc remote modify")]
+    return [Finding("good", f"DVC remote {name}: {url}")]
+
+
+def _locks() -> list[Finding]:
+    found = []
+    for path in sorted(FOLDER.glob("*.lock")):
+        if is_held(path):
+            holder = holder_of(path)
+            who = f"`{holder.get('command')}` (process {holder.get('pid')})"
+            found.append(Finding("note", f"lock {path.stem} is held by {who}; it goes when that ends"))
+    return found or [Finding("good", "no lock is held")]
+
+
+def _days() -> list[Finding]:
+    history.follow()
+    stored = set() if git.is_source_repository() else git.stored_days()
+    open_days = [day for day in planned_days()[1:] if day not in stored]
+    found = [Finding("good", f"champion {history.current()}")]
+    if open_days and not git.is_source_repository():
+        state = day_state(open_days[0]).verdict or "no verdict"
+        found.append(Finding("note", f"{open_days[0]} is not finished ({state}): recprune run --day {open_days[0]}"))
+    return found
+
+
+def _artefacts() -> list[Finding]:
+    """Check every artefact here against its manifest, and every artefact of a champion for presence."""
+    found, checked = [], 0
+    folders = [path for pattern in _ARTEFACTS for path in sorted(Path().glob(pattern)) if path.is_dir()]
+    for folder in folders:
+        checked += 1
+        try:
+            kind = str(read_json(folder / MANIFEST).get("kind"))
+            open_artefact(folder, kind, day_of(str(folder)))
+        except RecpruneError as error:
+            found.append(Finding("bad", str(error)))
+    serving = Path("bundles") / history.current()
+    if not serving.exists():
+        found.append(Finding("bad", f"{serving} serves but is not here; bring it with: recprune fetch {history.current()}"))
+    return found or [Finding("good", f"{checked} artefacts are as their manifests say")]

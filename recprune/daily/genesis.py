@@ -1,0 +1,187 @@
+"""Genesis: the first day's parent, with everything that a day leaves behind, learned from history or fresh."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+
+from recprune.data.events import DayOfEvents, read_events
+from recprune.data.features import FeatureSet, encode
+from recprune.data.partition import Partition, open_partition, write_partition
+from recprune.data.profile import Profile, measure
+from recprune.data.schema import Schema
+from recprune.data.sources.source import MissingDayError, Source
+from recprune.data.vocabulary import Vocabulary
+from recprune.days import add_days
+from recprune.environment import environment
+from recprune.errors import RecpruneError
+from recprune.files import SCRATCH, artefact, write_json
+from recprune.model.checkpoint import save_lines
+from recprune.model.line import Line, grow_rows, new_line
+from recprune.model.shape import dense_shape, uniform_shape
+from recprune.pruning.control import Control, ramp, start_carving
+from recprune.pruning.policy import carve
+from recprune.registry import history
+from recprune.settings import Settings
+from recprune.steps.evaluate import POOLED, empty_pool
+from recprune.steps.export import export
+from recprune.steps.featurize import split_tail
+from recprune.steps.prune import tail_losses
+from recprune.steps.train import day_seed
+from recprune.steps.validate import save_profiles
+from recprune.training.incremental import learn
+from recprune.workspace import plan_path
+
+SETTLING = 4
+"""Days of history that the first served line learns after its carving."""
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What the history left in memory."""
+
+    vocabulary: Vocabulary
+    lines: dict[str, Line] = field(default_factory=dict)
+    profiles: list[Profile] = field(default_factory=list)
+    last: DayOfEvents | None = None
+
+
+def make_genesis(
+    settings: Settings, source: Source, start: str, days: int, progress: Callable[[int, int], None]
+) -> str:
+    """Write the parent of the first day; returns its day, the one before `start`.
+
+    Args:
+        settings: of the workspace.
+        source: where the history comes from.
+        start: the first day that will be run.
+        days: days of history to learn; 0 for a fresh start.
+        progress: called with days learned and days in all.
+    """
+    torch.set_num_threads(settings.train.threads)
+    schema, day = source.schema(), add_days(start, -1)
+    learned = _Learned(Vocabulary.empty(schema))
+    for n in range(days):
+        progress(n, days)
+        _learn_day(learned, source, add_days(start, n - days), days - n, settings)
+    progress(days, max(days, 1))
+    if days and "served" not in learned.lines:
+        raise RecpruneError(
+            f"the history of {days} days before {start} has no events to learn from in {source.name}; "
+            "choose another --start, or --history 0 for a fresh start."
+        )
+    control = Control()
+    if not days:
+        learned.lines = _fresh_lines(schema, learned.vocabulary, settings)
+        control = start_carving(control, day, "the served line starts with uniform widths and fresh weights")
+    _write(learned, control, schema, source.name, day, settings)
+    return day
+
+
+def _learn_day(learned: _Learned, source: Source, day: str, left: int, settings: Settings) -> None:
+    """Learn one day of history; carve the served line in the last days before the settling ones."""
+    schema, when = source.schema(), date.fromisoformat(day)
+    try:
+        found = read_events(source.read(when), schema, when, text=source.text)
+    except MissingDayError:
+        return
+    if found.events.is_empty():
+        return
+    head = split_tail(found.events, settings.featurize.tail)[0] if left == 1 else found.events
+    _profile(learned, found, schema, source.name, day, settings)
+    learned.vocabulary = learned.vocabulary.learn(head, settings.featurize.min_count)
+    features = encode(head, schema, learned.vocabulary)
+    sizes, seed = learned.vocabulary.sizes(), day_seed(settings.train.seed, day)
+    if not learned.lines:
+        learned.lines["dense"] = new_line(dense_shape(schema, settings.model), sizes, seed)
+    for line in learned.lines.values():
+        grow_rows(line, sizes, seed)
+        for number in range(settings.train.history_passes):
+            learn(line, features, settings.train, seed + number)
+    _carve(learned, features, left, settings)
+    learned.last = found
+
+
+def _carve(learned: _Learned, features: FeatureSet, left: int, settings: Settings) -> None:
+    steps = max(1, settings.prune.carve_days)
+    done = steps + SETTLING - left + 1
+    if done >= 1 and "served" not in learned.lines:
+        learned.lines["served"] = learned.lines["dense"].copy()
+    if "served" in learned.lines:
+        target = int(ramp(min(done, steps), settings.prune) * learned.lines["dense"].shape.flops())
+        if learned.lines["served"].shape.flops() > target:
+            learned.lines["served"], _ = carve(learned.lines["served"], features, target, settings.prune)
+
+
+def _profile(
+    learned: _Learned, found: DayOfEvents, schema: Schema, source: str, day: str, settings: Settings
+) -> None:
+    partition = _scratch_partition(found, schema, source, day)
+    earlier = learned.profiles[-settings.validate.window :]
+    learned.profiles.append(measure(partition, learned.vocabulary, earlier))
+    learned.profiles = learned.profiles[-settings.validate.window :]
+
+
+def _scratch_partition(found: DayOfEvents, schema: Schema, source: str, day: str) -> Partition:
+    folder = SCRATCH / "genesis"
+    write_partition(found, schema, day, source, folder / "events", folder / "rejected")
+    return open_partition(folder / "events", day)
+
+
+def _fresh_lines(schema: Schema, vocabulary: Vocabulary, settings: Settings) -> dict[str, Line]:
+    dense = dense_shape(schema, settings.model)
+    served = uniform_shape(dense, settings.prune.budget)
+    lines = {"dense": new_line(dense, vocabulary.sizes(), settings.train.seed)}
+    lines["served"] = new_line(served, vocabulary.sizes(), settings.train.seed)
+    lines["challenger"] = lines["dense"].copy()
+    return lines
+
+
+def _write(
+    learned: _Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings
+) -> None:
+    """Write what a day leaves behind; the plan last, so that a genesis without one is not there."""
+    found = learned.last or read_events((), schema, date.fromisoformat(day), text=False)
+    write_partition(found, schema, day, source, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
+    today = learned.profiles[-1] if learned.profiles else {"day": day}
+    save_profiles(learned.profiles, settings.validate, Path(f"profiles/{day}"), day, today)
+    learned.vocabulary.save(Path(f"vocab/{day}"), day)
+    tail = _write_features(found.events, learned, schema, day, settings)
+    about: dict[str, Any] = {"finite": True, "restarted": False, "environment": environment(settings.train.threads)}
+    about |= {"control": control.to_json(), "tail_loss": tail_losses(learned.lines, tail)}
+    save_lines(Path(f"models/{day}/pruned"), day, learned.lines, about)
+    with artefact(Path(f"scores/{day}/pooled"), "pooled", day, {"days": []}) as folder:
+        empty_pool().write_parquet(folder / POOLED)
+    export(
+        settings,
+        day=day,
+        pruned=Path(f"models/{day}/pruned"),
+        vocabulary=Path(f"vocab/{day}"),
+        features=Path(f"data/features/{day}"),
+        events=Path(f"data/events/{day}"),
+        bundle=Path(f"bundles/{day}"),
+    )
+    shutil.rmtree(SCRATCH / "genesis", ignore_errors=True)
+    if not any(entry.event == "genesis" for entry in history.read_history()):
+        history.record("genesis", day, day, Path(f"bundles/{day}"), "genesis")
+    write_json(plan_path(day), {"format": 1, "kind": "genesis", "day": day})
+
+
+def _write_features(
+    events: pl.DataFrame, learned: _Learned, schema: Schema, day: str, settings: Settings
+) -> FeatureSet:
+    head, tail = split_tail(events, settings.featurize.tail)
+    sizes = learned.vocabulary.sizes()
+    about: dict[str, Any] = {"schema": schema.to_json(), "parent_sizes": sizes, "sizes": sizes}
+    about["tail_rows"] = tail.height
+    held_back = encode(tail, schema, learned.vocabulary)
+    with artefact(Path(f"data/features/{day}"), "features", day, about) as folder:
+        encode(events, schema, learned.vocabulary).save(folder / "score")
+        encode(head, schema, learned.vocabulary).save(folder / "learn")
+        held_back.save(folder / "tail")
+    return held_back

@@ -1,0 +1,105 @@
+"""Make a workspace: git, DVC, settings, genesis, the first plan."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from importlib.resources import files
+from pathlib import Path
+
+from recprune.daily.genesis import make_genesis
+from recprune.data.sources.catalog import open_source
+from recprune.days import add_days, parse_day
+from recprune.errors import SettingsError
+from recprune.files import write_text
+from recprune.settings import Settings, read_settings
+from recprune.steps import plan as planning
+from recprune.steps.promote import finish
+from recprune.steps.store import IN_GIT
+from recprune.versioning import git
+from recprune.versioning.dvc import dvc
+from recprune.versioning.pipeline import left_behind
+from recprune.workspace import PLANS, genesis_day, plan_path, read_plan
+
+_TEMPLATES = {"dvc.yaml": "dvc.yaml", "params.yaml": "params.yaml", "gitignore": ".gitignore"}
+
+
+def prepare_workspace(source: str | None, remote: str | None) -> Settings:
+    """Set up git, DVC and the packaged files in the current directory; keeps what is there."""
+    if not Path(".git").exists():
+        git.git("init", "--quiet", "--initial-branch", "main")
+    for packaged, name in _TEMPLATES.items():
+        if not Path(name).exists():
+            write_text(Path(name), files("recprune").joinpath("templates", packaged).read_text(encoding="utf-8"))
+    if source is not None:
+        choose_source(source)
+    if not Path(".dvc").exists():
+        dvc("init", "--quiet")
+    local = ("--local",) if git.is_source_repository() else ()
+    dvc("config", *local, "core.analytics", "false")
+    dvc("config", *local, "core.check_update", "false")
+    if remote or "core.remote" not in dvc("config", "--list"):
+        dvc("remote", "add", *local, "--force", "--default", "store", remote or str(Path("remote").resolve()))
+    return read_settings(Path())
+
+
+def choose_source(name: str) -> None:
+    """Write the source's name into `params.yaml`, leaving everything else and the comments as they are."""
+    path = Path("params.yaml")
+    text = path.read_text(encoding="utf-8")
+    changed = re.sub(r"(?m)^(  source: )[\w-]+", rf"\g<1>{name}", text, count=1)
+    if changed != text:
+        write_text(path, changed)
+
+
+def first_day(settings: Settings, start: str | None, history: int) -> str:
+    """Return the first day to run: the one asked for, or the source's first day after the history.
+
+    Raises:
+        SettingsError: the day or the history before it lies outside the source.
+    """
+    source = open_source(settings.ingest, settings.schema)
+    first, last = source.span()
+    earliest = first + timedelta(days=history)
+    day = parse_day(start) if start else earliest
+    if day < earliest or (last is not None and day > last):
+        end = f" to {last}" if last else ""
+        raise SettingsError(
+            f"--start {day} with --history {history} needs events from {day - timedelta(days=history)}; "
+            f"{source.name} has {first}{end}. The first day possible with this history is {earliest}."
+        )
+    return day.isoformat()
+
+
+def init_workspace(
+    settings: Settings, start: str, history: int, progress: Callable[[int, int], None]
+) -> tuple[str, bool]:
+    """Write genesis and the first plan, and store them; returns the first day, and whether it is new.
+
+    A workspace that has a genesis is left as it is; one that was killed half way is finished.
+    """
+    new = not any(PLANS.glob("*.json"))
+    if new:
+        make_genesis(settings, open_source(settings.ingest, settings.schema), start, history, progress)
+    genesis = genesis_day()
+    day = add_days(genesis, 1)
+    if not plan_path(day).exists():
+        found = planning.plan(settings, day=day, stored=())
+        planning.keep_digests(found)
+    elif new or not Path("day.yaml").exists():
+        planning.restore_day(read_plan(day))
+    _store_genesis(genesis)
+    finish()
+    return day, new
+
+
+def _store_genesis(genesis: str) -> None:
+    if git.is_source_repository() or genesis in git.stored_days():
+        return
+    paths = left_behind(genesis)
+    dvc("add", "--quiet", *paths)
+    dvc("push", "--quiet")
+    git.commit([*IN_GIT, "registry", *(f"{path}.dvc" for path in paths)], f"Genesis {genesis}")
+    git.tag(genesis)
+    git.push()
+
+

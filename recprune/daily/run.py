@@ -1,0 +1,184 @@
+"""Run a day, or one step of it: lock, plan, digests, DVC, verdict, store, promote, report."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from recprune.daily.fetch import fetch_missing
+from recprune.errors import RecpruneError
+from recprune.files import sha256
+from recprune.lock import hold
+from recprune.progress import MARK
+from recprune.settings import Settings, read_settings
+from recprune.steps import plan as planning
+from recprune.steps.promote import finish, promote
+from recprune.steps.store import refuse_source_repository, store
+from recprune.versioning import dvc, git
+from recprune.versioning.pipeline import STAGES, foreign_inputs
+from recprune.workspace import DayState, day_state, is_quarantined, plan_path, planned_days, read_plan
+
+STEPS = ("plan", *STAGES, "store", "promote", "report")
+"""Every step of a day, in order."""
+
+_RUNNING = re.compile(r"Running stage '([a-z]+)'")
+_ERROR = "error: "
+
+
+class Listener(Protocol):
+    """Who is told how a day goes on."""
+
+    def step(self, name: str) -> None:
+        """A step begins."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """The present step has come this far."""
+        ...
+
+    def say(self, line: str) -> None:
+        """Something worth a line."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a day ended."""
+
+    state: DayState
+    new: bool
+    """False if it was stored before and nothing was done."""
+
+
+@contextmanager
+def working(command: str) -> Iterator[int]:
+    """Hold the workspace, wait for a step that a killed command left, and finish what it left half done."""
+    with hold("workspace", command, wait=False) as handle:
+        with hold("step", command, wait=True):
+            pass
+        if not git.is_source_repository():
+            _finish_last_day()
+        yield handle
+
+
+def run_day(day: str, listener: Listener) -> Outcome:
+    """Take a day through every step; a stored day is left alone.
+
+    Raises:
+        RecpruneError: a step failed; what was done before is kept and the same command goes on from there.
+    """
+    refuse_source_repository()
+    settings = read_settings(Path())
+    with working(f"recprune run --day {day}") as handle:
+        if day in git.stored_days():
+            _say_stored(day, listener)
+            return Outcome(day_state(day), new=False)
+        listener.step("plan")
+        _plan(day, settings, listener)
+        _repro(day, ["validate"], handle, listener)
+        if not is_quarantined(day):
+            _repro(day, [], handle, listener)
+        listener.step("store")
+        store(day=day)
+        state = day_state(day)
+        if state.verdict == "passed":
+            listener.step("promote")
+            promote(day=day)
+        listener.step("report")
+        write_report()
+        return Outcome(state, new=True)
+
+
+def run_step(day: str, step: str, listener: Listener) -> None:
+    """Do one step of a day, as an Airflow task does; a stored day is left alone."""
+    settings = read_settings(Path())
+    with working(f"recprune run --day {day} --only {step}") as handle:
+        stored = not git.is_source_repository() and day in git.stored_days()
+        if step == "report":
+            write_report()
+        elif step == "promote":
+            listener.say("promoted" if promote(day=day) else f"{day} was promoted before; nothing to do")
+        elif stored:
+            _say_stored(day, listener)
+        elif step == "plan":
+            _plan(day, settings, listener)
+        elif step == "store":
+            store(day=day)
+        else:
+            _restore_plan(day)
+            _repro(day, ["--single-item", step], handle, listener)
+
+
+def write_report() -> Path:
+    """Render the report of all days; returns its path."""
+    from recprune.steps.report import report
+
+    return report()
+
+
+def _plan(day: str, settings: Settings, listener: Listener) -> None:
+    stored = git.stored_days()
+    found = planning.plan(settings, day=day, stored=stored)
+    fetch_missing(foreign_inputs(found), listener.say)
+    planning.keep_digests(found)
+    planning.check_digests(read_plan(day))
+    if found["restart"]:
+        listener.say(f"{day}: the served line restarts from champion {found['champion']}: {found['restart']}")
+
+
+def _restore_plan(day: str) -> None:
+    if not plan_path(day).exists():
+        raise RecpruneError(f"{day} has no plan yet; make it with: recprune run --day {day} --only plan")
+    found = read_plan(day)
+    planning.restore_day(found)
+    planning.check_digests(found)
+
+
+def _repro(day: str, arguments: list[str], handle: int, listener: Listener) -> None:
+    hearing = _Hearing(listener)
+    log = Path(".recprune/logs") / f"{day}.log"
+    if not dvc.repro(arguments, hearing.hear, [handle], log):
+        told = "\n".join(hearing.errors) or f"{hearing.stage or 'dvc'} failed: {hearing.last}"
+        raise RecpruneError(f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}")
+
+
+class _Hearing:
+    """Turns what DVC and the steps print into steps, progress and errors."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+        self.stage = ""
+        self.last = ""
+        self.errors: list[str] = []
+
+    def hear(self, line: str) -> None:
+        if found := _RUNNING.match(line):
+            self.stage = found.group(1)
+            self.listener.step(self.stage)
+        elif line.startswith(MARK):
+            *_, done, total = line.split()
+            self.listener.progress(int(done), int(total))
+        elif line.startswith(_ERROR):
+            self.errors.append(line.removeprefix(_ERROR))
+        elif line.strip():
+            self.last = line.strip()
+
+
+def _say_stored(day: str, listener: Listener) -> None:
+    state = day_state(day)
+    listener.say(f"{day} is stored ({state.verdict}) and is never rewritten; nothing to do.")
+    found = read_plan(day)
+    if found["kind"] == "day" and found["settings"] != sha256(Path("params.yaml")):
+        listener.say("params.yaml has changed since; the change counts for days to come.")
+
+
+def _finish_last_day() -> None:
+    """Finish the registry and git, and promote a stored day that was killed before its promotion."""
+    finish()
+    days = planned_days()[1:]
+    if days and days[-1] in git.stored_days() and day_state(days[-1]).verdict == "passed":
+        promote(day=days[-1])
+
+

@@ -1,0 +1,68 @@
+"""Feature arrays: what the model reads, memory-mapped, no strings left.
+
+Legend: N rows, F categorical features, Q numbers.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.schema import Schema
+from recprune.data.vocabulary import Vocabulary
+
+SETS = ("score", "learn", "tail")
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """Some events as arrays."""
+
+    ids: NDArray[np.int32]
+    """Row within each categorical feature (N, F)."""
+    numbers: NDArray[np.float32]
+    """Raw numbers, NaN where missing (N, Q)."""
+    label: NDArray[np.float32]
+    """0 or 1 (N,)."""
+    row_hash: NDArray[np.uint64]
+    """Hash of each event's key (N,)."""
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.label)
+
+    def rows(self, index: NDArray[np.intp] | slice) -> "FeatureSet":
+        """Return some of the rows."""
+        return FeatureSet(self.ids[index], self.numbers[index], self.label[index], self.row_hash[index])
+
+    def save(self, folder: Path) -> None:
+        """Write each array as plain `.npy`."""
+        folder.mkdir()
+        for name in self.__slots__:
+            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FeatureSet":
+        """Map the arrays into memory; pickled objects are refused."""
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__]
+        return cls(*arrays)
+
+
+def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> FeatureSet:
+    """Turn events into arrays with a vocabulary."""
+    numbers = [f.name for f in schema.numeric]
+    return FeatureSet(
+        ids=vocabulary.encode(events),
+        numbers=np.ascontiguousarray(events.select(numbers).to_numpy().astype(np.float32))
+        if numbers
+        else np.zeros((events.height, 0), np.float32),
+        label=events["label"].cast(pl.Float32).to_numpy(),
+        row_hash=events["row_hash"].to_numpy(),
+    )
+
+
+def calibrating_half(row_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which rows of the tail calibrate and choose the lowering; the others gate. By hash, so for ever."""
+    return (row_hash >> np.uint64(7)) % np.uint64(2) == 0

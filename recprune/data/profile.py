@@ -1,0 +1,150 @@
+"""The profile of a day: what is measured in one streaming pass, for Great Expectations to judge.
+
+Everything is a share, a mean or a ratio, so that a day is compared with days of other sizes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from recprune.data.partition import Partition
+from recprune.data.schema import MISSING_INT, MISSING_STRING, Feature
+from recprune.data.vocabulary import Vocabulary
+
+TOP = 30
+"""Most frequent ids per feature whose shares are kept."""
+BINS = 10
+
+Profile = dict[str, Any]
+
+
+def measure(partition: Partition, vocabulary: Vocabulary, earlier: Sequence[Profile]) -> Profile:
+    """Profile a day.
+
+    Args:
+        partition: the day's events.
+        vocabulary: the parent's; ids outside it are new.
+        earlier: the good profiles before; the newest one gives the numbers' bin edges.
+    """
+    schema, rows = partition.schema, partition.scan()
+    known = vocabulary.tables
+    asked = [pl.len().alias("rows"), pl.col("label").mean().alias("base_rate")]
+    for feature in schema.numeric:
+        asked += _numeric_measures(feature.name)
+    for feature in schema.categorical:
+        asked += _categorical_measures(feature, vocabulary if feature.name in known else None)
+    found = rows.select(asked).collect(engine="streaming").row(0, named=True)
+    read = max(partition.counts["read"], 1)
+    return {
+        "day": partition.day,
+        "rows": found["rows"],
+        "base_rate": found["base_rate"],
+        "shares": {kind: partition.counts[kind] / read for kind in ("rejected", "duplicate", "late")},
+        "numeric": {f.name: _numeric(rows, f.name, found, earlier) for f in schema.numeric},
+        "categorical": {f.name: _categorical(rows, f, found) for f in schema.categorical},
+    }
+
+
+def _numeric_measures(name: str) -> list[pl.Expr]:
+    value = pl.col(name).cast(pl.Float64)
+    there = value.filter(value.is_not_nan())
+    return [
+        value.is_nan().mean().alias(f"{name}/missing"),
+        there.mean().alias(f"{name}/mean"),
+        there.std().alias(f"{name}/std"),
+        there.min().alias(f"{name}/min"),
+        there.max().alias(f"{name}/max"),
+    ]
+
+
+def _categorical_measures(feature: Feature, vocabulary: Vocabulary | None) -> list[pl.Expr]:
+    name, missing = feature.name, MISSING_INT if feature.dtype == "int64" else MISSING_STRING
+    measures = [
+        (pl.col(name) == missing).mean().alias(f"{name}/missing"),
+        pl.col(name).n_unique().alias(f"{name}/unique"),
+    ]
+    if vocabulary is not None and len(vocabulary.tables[name]):
+        measures.append(vocabulary.unseen(name).mean().alias(f"{name}/new"))
+    return measures
+
+
+def _numeric(rows: pl.LazyFrame, name: str, found: Mapping[str, Any], earlier: Sequence[Profile]) -> Profile:
+    value = pl.col(name).cast(pl.Float64)
+    there = rows.select(value).filter(value.is_not_nan())
+    if earlier:
+        edges = earlier[-1]["numeric"][name]["edges"]
+    else:
+        quantiles = [value.quantile(i / BINS, "lower").alias(str(i)) for i in range(1, BINS)]
+        edges = sorted({q for q in there.select(quantiles).collect().row(0) if q is not None})
+    counts = there.select(bin=_bin(value, edges))
+    shares = _shares(counts.group_by("bin").len().collect(), "bin")
+    histogram = [shares.get(i, 0.0) for i in range(len(edges) + 1)]
+    measures = {key: found[f"{name}/{key}"] for key in ("missing", "mean", "std", "min", "max")}
+    return {**measures, "edges": edges, "histogram": histogram}
+
+
+def _bin(value: pl.Expr, edges: Sequence[float]) -> pl.Expr:
+    return pl.sum_horizontal([(value > edge).cast(pl.Int32) for edge in edges] or [pl.lit(0)])
+
+
+def _categorical(rows: pl.LazyFrame, feature: Feature, found: Mapping[str, Any]) -> Profile:
+    counted = rows.group_by(pl.col(feature.name).cast(pl.String).alias("id")).len()
+    top = counted.sort(["len", "id"], descending=[True, False]).head(TOP).collect()
+    total = max(found["rows"], 1)
+    return {
+        "missing": found[f"{feature.name}/missing"],
+        "unique": found[f"{feature.name}/unique"],
+        "new": found.get(f"{feature.name}/new"),
+        "top": {ident: count / total for ident, count in top.iter_rows()},
+    }
+
+
+def _shares(counted: pl.DataFrame, key: str) -> dict[Any, float]:
+    total = max(int(counted["len"].sum()), 1)
+    return {k: n / total for k, n in counted.select(key, "len").iter_rows()}
+
+
+def stability_index(
+    today: Mapping[Any, float], before: Mapping[Any, float], today_rows: int, before_rows: int
+) -> float:
+    """Return the population stability index Σ (p − q)·ln(p / q), less what chance alone adds.
+
+    With k cells, two samples of n and m rows of one distribution have an expected index of about
+    (k − 1)(1/n + 1/m); it is taken off, so that a verdict does not depend on volume.
+
+    >>> round(stability_index({"a": 0.5, "b": 0.5}, {"a": 0.9, "b": 0.1}, 10**6, 10**6), 3)
+    0.879
+    """
+    cells = set(today) | set(before)
+    floor = 0.5 / max(min(today_rows, before_rows), 1)
+    index = 0.0
+    for cell in sorted(cells, key=str):
+        p, q = max(today.get(cell, 0.0), floor), max(before.get(cell, 0.0), floor)
+        index += (p - q) * math.log(p / q)
+    noise = (len(cells) - 1) * (1 / max(today_rows, 1) + 1 / max(before_rows, 1))
+    return index - noise
+
+
+def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile]) -> float:
+    """Return a feature's stability index against the earlier profiles taken together."""
+    mine, theirs = today[kind][feature], [p[kind][feature] for p in earlier]
+    rows = sum(p["rows"] for p in earlier)
+    if kind == "numeric":
+        before = _pooled([dict(enumerate(t["histogram"])) for t in theirs], earlier)
+        return stability_index(dict(enumerate(mine["histogram"])), before, today["rows"], rows)
+    before = _pooled([t["top"] for t in theirs], earlier)
+    kept = sorted(before, key=lambda ident: (-before[ident], ident))[:TOP]
+    return stability_index(_with_rest(mine["top"], kept), _with_rest(before, kept), today["rows"], rows)
+
+
+def _pooled(shares: Sequence[Mapping[Any, float]], profiles: Sequence[Profile]) -> dict[Any, float]:
+    total = sum(p["rows"] for p in profiles)
+    cells = {cell for s in shares for cell in s}
+    return {c: sum(s.get(c, 0.0) * p["rows"] for s, p in zip(shares, profiles, strict=True)) / total for c in cells}
+
+
+def _with_rest(shares: Mapping[Any, float], kept: Sequence[str]) -> dict[Any, float]:
+    chosen = {ident: shares.get(ident, 0.0) for ident in kept}
+    return {**chosen, "(the rest)": max(0.0, 1.0 - sum(chosen.values()))}

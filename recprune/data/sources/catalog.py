@@ -1,0 +1,42 @@
+"""The sources by their name in `params.yaml`. Each is imported only when it is asked for."""
+
+from recprune.data.sources.source import Source
+from recprune.errors import SettingsError
+from recprune.settings import IngestSettings, SchemaSettings
+
+
+def open_source(ingest: IngestSettings, schema: SchemaSettings | None) -> Source:
+    """Return the source that `ingest.source` names.
+
+    Raises:
+        SettingsError: the settings of the source are missing or contradict one another.
+        RecpruneError: the package with its data is not installed.
+    """
+    if ingest.source == "simulator":
+        from recprune.data.sources.simulator import SimulatorSource
+
+        return SimulatorSource(ingest.simulator)
+    if ingest.source == "complete-journey":
+        from recprune.data.sources.complete_journey import CompleteJourneySource
+
+        return CompleteJourneySource()
+    if ingest.source == "nycflights13":
+        from recprune.data.sources.nycflights13 import FlightsSource
+
+        return FlightsSource()
+    return _open_files(ingest, schema)
+
+
+def _open_files(ingest: IngestSettings, schema: SchemaSettings | None) -> Source:
+    from recprune.data.sources.files import FilesSource
+
+    if ingest.files is None or schema is None:
+        empty = [
+            name for name, value in (("ingest.files", ingest.files), ("schema", schema)) if value is None
+        ]
+        raise SettingsError(
+            f"params.yaml: ingest.source is files, but {' and '.join(empty)} must not be null; "
+            "ingest.files says where your files lie and schema what their columns mean: write both, or "
+            "choose another ingest.source (simulator, complete-journey, nycflights13)."
+        )
+    return FilesSource(ingest.files, schema)

@@ -1,0 +1,58 @@
+"""Days: UTC calendar days of the event time, written YYYY-MM-DD."""
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+
+from recprune.errors import SettingsError
+
+_PATTERN = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def parse_day(text: str) -> date:
+    """Read a day.
+
+    >>> parse_day("2017-03-05")
+    datetime.date(2017, 3, 5)
+
+    Raises:
+        SettingsError: the text is not a calendar day.
+    """
+    try:
+        if not _PATTERN.fullmatch(text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"day {text!r} is not a calendar day; write it as YYYY-MM-DD, for example 2017-03-05."
+        ) from None
+
+
+def add_days(day: str, n: int) -> str:
+    """Return the day `n` days after `day`.
+
+    >>> add_days("2017-02-28", 1)
+    '2017-03-01'
+    """
+    return (parse_day(day) + timedelta(days=n)).isoformat()
+
+
+def days_between(first: str, last: str) -> Iterator[str]:
+    """Yield every day from `first` to `last`, both included.
+
+    >>> list(days_between("2017-02-28", "2017-03-01"))
+    ['2017-02-28', '2017-03-01']
+    """
+    day, end = parse_day(first), parse_day(last)
+    while day <= end:
+        yield day.isoformat()
+        day += timedelta(days=1)
+
+
+def days_apart(earlier: str, later: str) -> int:
+    """Count the days from `earlier` to `later`.
+
+    >>> days_apart("2017-02-28", "2017-03-02")
+    2
+    """
+    return (parse_day(later) - parse_day(earlier)).days

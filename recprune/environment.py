@@ -1,0 +1,24 @@
+"""What bytes depend on besides inputs and settings: CPU class, threads, library versions."""
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "safetensors", "torch")
+
+
+def environment(threads: int) -> dict[str, Any]:
+    """Return CPU class, thread count and library versions: same three, same bytes."""
+    versions = {name: version(name).split("+")[0] for name in _LIBRARIES}
+    digest = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:16]
+    return {"cpu": cpu_class(), "threads": threads, "libraries": versions, "libraries_digest": digest}
+
+
+def cpu_class() -> str:
+    """Return machine and widest vector instructions, for example `x86_64-avx512`."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
+    vectors = next((name for name in ("avx512f", "avx2") if name in flags), "none")
+    return f"{platform.machine()}-{vectors.removesuffix('f')}"

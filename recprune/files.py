@@ -1,0 +1,139 @@
+"""Artefacts on disk: written aside and renamed, manifest last, digests checked before every load."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from recprune.errors import DamagedArtefactError
+
+FORMAT = 1
+"""Version of every artefact's layout; a reader refuses others."""
+
+MANIFEST = "manifest.json"
+SCRATCH = Path("scratch")
+"""Where artefacts are written before they are whole; never versioned."""
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def to_json(value: object) -> str:
+    """Write a value as JSON, the same text for the same value; NaN and infinity raise ValueError."""
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DamagedArtefactError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DamagedArtefactError(f"{path} is missing; {_remedy(path)}") from None
+    except (ValueError, OSError) as error:
+        raise DamagedArtefactError(f"{path} cannot be read ({error}); {_remedy(path)}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file atomically: write aside, fsync, rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.aside")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a JSON file atomically."""
+    write_text(path, to_json(value))
+
+
+@contextmanager
+def artefact(path: Path, kind: str, day: str, about: dict[str, Any]) -> Iterator[Path]:
+    """Build a folder aside; on success write its manifest and move it to `path`, replacing what is there.
+
+    The caller writes files into the yielded folder and may add to `about` until the block ends. On an
+    error nothing is moved and what was written is removed.
+    """
+    aside = SCRATCH / "aside" / str(path).replace("/", "_")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    try:
+        yield aside
+        write_json(aside / MANIFEST, {"format": FORMAT, "kind": kind, "day": day, **about, "files": _digests(aside)})
+        _sync_tree(aside)
+        shutil.rmtree(path, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.rename(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, Any]:
+    """Check an artefact against its manifest and return the manifest.
+
+    Raises:
+        DamagedArtefactError: the manifest is missing, of another kind, day or format, or a file is
+            missing, too many, or has another digest.
+    """
+    manifest = read_json(path / MANIFEST)
+    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest.get("day"))):
+        if manifest.get(name) != expected:
+            found = manifest.get(name)
+            raise DamagedArtefactError(f"{path}: {name} is {found!r}, expected {expected!r}; {_remedy(path)}")
+    found_files = _digests(path)
+    for name in sorted(manifest["files"].keys() | found_files.keys()):
+        expected, found = manifest["files"].get(name), found_files.get(name)
+        if expected != found:
+            what = "is missing" if found is None else "is not in the manifest" if expected is None else "was changed"
+            raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
+    return dict(manifest)
+
+
+def manifest_digest(path: Path) -> str:
+    """Return the digest of an artefact's manifest, which holds the digests of all its files."""
+    if not (path / MANIFEST).exists():
+        raise DamagedArtefactError(f"{path / MANIFEST} is missing; {_remedy(path)}")
+    return sha256(path / MANIFEST)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    return {str(p.relative_to(folder)): sha256(p) for p in files}
+
+
+def _remedy(path: Path) -> str:
+    """Name the command that brings an artefact back: its day stands in its path."""
+    for part in path.parts:
+        if len(part) >= 10 and part[:4].isdigit() and part[4] == "-":
+            return f"bring the stored one back with: recprune fetch {part} (or run that day, if it was never stored)"
+    return "see: recprune doctor"
+
+
+def _sync_tree(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

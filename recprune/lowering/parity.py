@@ -1,0 +1,29 @@
+"""Parity: the exported graph in ONNX Runtime against torch, from the raw row to `p_click`."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+from numpy.typing import NDArray
+
+
+def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
+    """Return max |p_onnx − p_torch| over the rows as one batch, and over the first rows one by one.
+
+    Args:
+        model: the ONNX file.
+        rows: raw feature values, a column per input.
+        expected: torch's probabilities (N,).
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {name: rows[name].to_numpy() for name in rows.columns}
+    feed = {name: v.astype(object) if rows[name].dtype == pl.String else v for name, v in feed.items()}
+    worst = 0.0
+    for part in [slice(0, len(rows)), *(slice(i, i + 1) for i in range(min(8, len(rows))))]:
+        p = session.run(["p_click"], {name: v[part] for name, v in feed.items()})[0]
+        if len(p):
+            worst = max(worst, float(np.max(np.abs(p - expected[part]))))
+    return worst

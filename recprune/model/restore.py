@@ -1,0 +1,48 @@
+"""Bring lines back and prove that they came back: restore parity, remapped rows."""
+
+import math
+
+import torch
+
+from recprune.data.vocabulary import Vocabulary
+from recprune.errors import DamagedArtefactError
+from recprune.model import dlrm
+from recprune.model.line import Line
+
+PARITY = 1e-5
+"""Largest difference of a reloaded line's tail loss from the recorded one (same CPU class: none at all)."""
+
+
+def check_restore(name: str, day: str, recorded: float | None, found: float) -> str:
+    """Compare a reloaded line's loss on the parent's tail with what the parent recorded.
+
+    Raises:
+        DamagedArtefactError: they differ: the restore did not restore (TorchEasyRec #646, DeepRec #1023).
+    """
+    if recorded is None or math.isnan(found):
+        return f"{name}: {day} has no tail, so that restore parity cannot be checked"
+    if abs(recorded - found) > PARITY:
+        raise DamagedArtefactError(
+            f"line {name} of {day} has loss {found:.6f} on {day}'s tail, but {recorded:.6f} was recorded when it was "
+            f"stored: the restored model is not the stored one; bring it back with: recprune fetch {day}"
+        )
+    return f"{name}: restored, loss {found:.6f} on the tail of {day} as recorded"
+
+
+def remap_rows(line: Line, old: Vocabulary, new: Vocabulary, seed: int) -> None:
+    """Give a line the rows of another vocabulary by id, in place: ids it does not know start fresh."""
+    generator = torch.Generator().manual_seed(seed)
+    table = dlrm.initial_rows(sum(new.sizes()), line.shape.embedding, generator)
+    square = torch.zeros(sum(new.sizes()))
+    from_start = to_start = 0
+    for feature, old_size, new_size in zip(new.features, old.sizes(), new.sizes(), strict=True):
+        both = new.admitted(feature.name).join(
+            old.admitted(feature.name), on="id", how="inner", suffix="_old", maintain_order="left"
+        )
+        to_rows = torch.tensor([0, *both["row"].to_list()]) + to_start
+        from_rows = torch.tensor([0, *both["row_old"].to_list()]) + from_start
+        table[to_rows] = line.weights["embedding"][from_rows]
+        square[to_rows] = line.moments["embedding.square"][from_rows]
+        from_start, to_start = from_start + old_size, to_start + new_size
+    line.weights["embedding"], line.moments["embedding.square"] = table, square
+    line.sizes = new.sizes()

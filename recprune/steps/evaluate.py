@@ -1,0 +1,161 @@
+"""Evaluate: candidate and champion through ONNX Runtime on rows that neither has learned."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.data.features import calibrating_half
+from recprune.data.partition import open_partition
+from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
+from recprune.metrics import scores as metrics
+from recprune.metrics.intervals import paired
+from recprune.serving.latency import measure_latency
+from recprune.serving.scorer import Scorer
+from recprune.settings import EvaluateSettings, Settings
+
+POOL_DAYS = 14
+POOLED = "pooled.parquet"
+_SLICE_VALUES, _SLICE_ROWS = 12, 200
+
+
+def evaluate(
+    settings: Settings,
+    *,
+    day: str,
+    champion_day: str,
+    bundle: Path,
+    champion: Path,
+    events: Path,
+    features: Path,
+    next_day: Path,
+    parent_pooled: Path,
+    report: Path,
+    measurements: Path,
+    pooled: Path,
+) -> None:
+    """Write the metrics of both bundles, the measured latencies, and the scores that rules may pool."""
+    ours, theirs = Scorer(bundle), Scorer(champion)
+    partition = open_partition(events, day)
+    rows = partition.scan().collect()
+    held_back = open_artefact(features, "features", day)["tail_rows"]
+    open_artefact(next_day, "scores", day)
+    scores = pl.read_parquet(next_day / "scores.parquet")
+    names = [f.name for f in partition.schema.features]
+    champion_whole = _score(theirs, rows, names)
+    tail = rows.tail(held_back)
+    gating = tail.filter(~calibrating_half(tail["row_hash"].to_numpy())) if len(tail) else tail
+    p_ours, p_theirs = _score(ours, gating, names), _score(theirs, gating, names)
+    label = gating["label"].to_numpy().astype(np.float64)
+    whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
+    today = rows["label"].to_numpy().astype(np.float64)
+    found = {
+        "day": day,
+        "champion_day": champion_day,
+        "next_day": _metrics(today, whole),
+        "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
+        "line": _line(today, scores["p_served"].to_numpy(), champion_whole),
+        "slices": _slices(rows, champion_whole, names),
+        "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
+        "parity": ours.manifest["parity"],
+        "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
+        "delivered": ours.manifest["delivered"],
+    }
+    write_json(report, found)
+    _pool(day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled)
+    write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
+
+
+def _score(scorer: Scorer, rows: pl.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    if rows.is_empty():
+        return np.zeros(0)
+    return scorer.score({name: rows[name].to_numpy() for name in names}).astype(np.float64)
+
+
+def _metrics(label: NDArray[np.float64], predictions: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
+    """Return rows, base rate and each model's NE, AUC and calibration; null where they are not defined."""
+    return {
+        "rows": len(label),
+        "base_rate": _number(float(np.mean(label))) if len(label) else None,
+        "ne": {name: _number(metrics.normalized_entropy(label, p)) for name, p in predictions.items()},
+        "auc": {name: _number(metrics.auc(label, p)) for name, p in predictions.items()},
+        "calibration": {name: _number(metrics.calibration(label, p)) for name, p in predictions.items()},
+    }
+
+
+def _line(label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]) -> dict[str, Any]:
+    """Compare the served line with the champion on the whole day, before the line learned it."""
+    return paired(metrics.log_losses(label, served), metrics.log_losses(label, champion)).to_json()
+
+
+def _number(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _slices(rows: pl.DataFrame, p: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
+    """Return the champion's NE and calibration for the values of each feature that has few."""
+    found = []
+    table = rows.select("label", *names).with_columns(p=pl.Series(p, dtype=pl.Float64))
+    for name in names:
+        if table[name].dtype == pl.Float32 or table[name].n_unique() > _SLICE_VALUES:
+            continue
+        for value, part in sorted(table.group_by(name), key=lambda group: str(group[0])):
+            if len(part) >= _SLICE_ROWS:
+                label, mine = part["label"].to_numpy().astype(np.float64), part["p"].to_numpy()
+                row = {"feature": name, "value": str(value[0]), "rows": len(part), "base_rate": float(label.mean())}
+                row["ne"] = _number(metrics.normalized_entropy(label, mine))
+                found.append(row | {"calibration": _number(metrics.calibration(label, mine))})
+    return found
+
+
+def _pool(
+    day: str,
+    champion_day: str,
+    tail: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    whole: tuple[NDArray[np.float64], pl.DataFrame, NDArray[np.float64]],
+    parent_pooled: Path,
+    pooled: Path,
+) -> None:
+    """Carry forward losses of the served line and of the champion on rows that both scored before learning."""
+    parent = open_artefact(parent_pooled, "pooled")["day"]
+    before = pl.read_parquet(parent_pooled / POOLED)
+    label, ours, theirs = tail
+    today, scores, champion = whole
+    served = scores["p_served"].to_numpy()
+    new = [_losses(day, champion_day, "tail", label, ours, theirs)]
+    if parent != champion_day:  # else the two are one model, and their differences say nothing
+        new.append(_losses(day, champion_day, "next_day", today, served, champion))
+    days = sorted({*before["day"].to_list(), day})[-POOL_DAYS:]
+    table = pl.concat([before.filter(pl.col("day").is_in(days)), *new])
+    with artefact(pooled, "pooled", day, {"days": days}) as folder:
+        table.write_parquet(folder / POOLED)
+
+
+def _losses(
+    day: str, champion: str, rows: str, label: NDArray[np.float64], ours: NDArray[np.float64], theirs: NDArray[np.float64]
+) -> pl.DataFrame:
+    columns = {"served": metrics.log_losses(label, ours), "champion": metrics.log_losses(label, theirs)}
+    table = pl.DataFrame(columns, schema={"served": pl.Float64, "champion": pl.Float64})
+    return table.select(day=pl.lit(day), champion_day=pl.lit(champion), rows=pl.lit(rows), served="served", champion="champion")
+
+
+def empty_pool() -> pl.DataFrame:
+    """Return a pool without rows, for the first day's parent."""
+    nothing = np.zeros(0)
+    return _losses("", "", "", nothing, nothing, nothing)
+
+
+def _measured(
+    day: str, bundle: Path, champion: Path, ours: Scorer, theirs: Scorer, rows: pl.DataFrame, settings: EvaluateSettings
+) -> dict[str, Any]:
+    """Measure once; a resumed evaluation of the same two bundles reuses the values."""
+    kept = SCRATCH / day / f"latency-{manifest_digest(bundle)[:16]}-{manifest_digest(champion)[:16]}.json"
+    if kept.exists():
+        return dict(read_json(kept))
+    scorers = {"candidate": ours, "champion": theirs}
+    columns = {name: rows[name].to_numpy() for name in rows.columns}
+    found = measure_latency(scorers, columns, settings.batches, settings.repeats)
+    write_json(kept, {"day": day, **found})
+    return {"day": day, **found}

@@ -1,0 +1,63 @@
+"""Featurize: the day's events as arrays, encoded twice: with the parent's vocabulary and with the day's own."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from recprune.data.features import encode
+from recprune.data.partition import open_partition
+from recprune.data.verdict import refuse_quarantined
+from recprune.data.vocabulary import Vocabulary
+from recprune.errors import RecpruneError
+from recprune.files import artefact, open_artefact
+from recprune.settings import Settings
+
+
+def featurize(
+    settings: Settings,
+    *,
+    day: str,
+    events: Path,
+    validation: Path,
+    parent_events: Path,
+    parent_features: Path,
+    parent_vocabulary: Path,
+    vocabulary: Path,
+    features: Path,
+) -> None:
+    """Write three sets: score (the whole day, parent's vocabulary), learn and tail (the day's vocabulary).
+
+    learn = the parent's tail, then the day's head; tail = the day's last share in time.
+    """
+    refuse_quarantined(validation, day)
+    today, before = open_partition(events, day), open_partition(parent_events)
+    if today.schema != before.schema:
+        raise RecpruneError(
+            f"{day} has another schema than its parent {before.day}; the model cannot be warm-started across a "
+            "change of schema: restore the schema, or start a new workspace with recprune init."
+        )
+    schema, known = today.schema, Vocabulary.load(parent_vocabulary, today.schema)
+    rows = today.scan().collect()
+    head, tail = split_tail(rows, settings.featurize.tail)
+    held_back = open_artefact(parent_features, "features", before.day)["tail_rows"]
+    learn = pl.concat([before.scan().collect().tail(held_back), head])
+    grown = known.learn(learn, settings.featurize.min_count)
+    grown.save(vocabulary, day)
+    about: dict[str, Any] = {"schema": schema.to_json(), "parent_sizes": known.sizes(), "sizes": grown.sizes()}
+    about["tail_rows"] = tail.height
+    with artefact(features, "features", day, about) as folder:
+        encode(rows, schema, known).save(folder / "score")
+        encode(learn, schema, grown).save(folder / "learn")
+        encode(tail, schema, grown).save(folder / "tail")
+
+
+def split_tail(events: pl.DataFrame, tail: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a day, in order of time, into its head and the last share `tail` of its rows.
+
+    >>> head, tail = split_tail(pl.DataFrame({"x": range(10)}), 0.25)
+    >>> len(head), len(tail)
+    (8, 2)
+    """
+    held_back = int(events.height * tail)
+    return events.head(events.height - held_back), events.tail(held_back)

@@ -1,0 +1,181 @@
+"""Gate: every rule with value, interval, limit, distance, verdict and reason; promote unless harm is proved."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Literal
+
+import polars as pl
+
+from recprune.data.verdict import refuse_quarantined
+from recprune.days import days_apart
+from recprune.files import open_artefact, read_json, write_json
+from recprune.metrics.intervals import Paired, paired
+from recprune.settings import GateSettings, Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule's outcome."""
+
+    name: str
+    verdict: Literal["passed", "failed", "undecided"]
+    """`undecided`: the rows could not have shown the harm; counts as passed."""
+    reason: str
+    value: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    limit: float | None = None
+    distance: float | None = None
+    """limit − value: how much room was left."""
+    detectable: float | None = None
+    """Smallest difference that the rows could have shown."""
+
+
+def gate(
+    settings: Settings,
+    *,
+    day: str,
+    validation: Path,
+    prune_report: Path,
+    evaluation: Path,
+    measurements: Path,
+    pooled: Path,
+    report: Path,
+    metrics: Path,
+) -> None:
+    """Write the day's verdict and its undated metrics."""
+    refuse_quarantined(validation, day)
+    pruned, found = read_json(prune_report), read_json(evaluation)
+    open_artefact(pooled, "pooled", day)
+    pool = pl.read_parquet(pooled / "pooled.parquet")
+    rules = judge(day, pruned, found, pool, settings.gate, asked=settings.prune.budget)
+    failed = [rule for rule in rules if rule.verdict == "failed"]
+    champion = found["champion_day"]
+    if failed:
+        why = "; ".join(rule.reason for rule in failed)
+        sentence = f"{day} held: {why}. Champion {champion} keeps serving."
+    else:
+        undecided = [rule.name for rule in rules if rule.verdict == "undecided"]
+        unsure = f"; could not be decided: {', '.join(undecided)}" if undecided else ""
+        sentence = f"{day} passed: no rule proves harm against champion {champion}{unsure}."
+    verdict = {
+        "day": day,
+        "verdict": "held" if failed else "passed",
+        "sentence": sentence,
+        "champion_day": champion,
+        "rules": [asdict(rule) for rule in rules],
+        "latency": measurements.name,
+    }
+    write_json(report, verdict)
+    write_json(metrics, _metrics(day, pruned, found, verdict))
+
+
+def judge(
+    day: str, pruned: dict[str, Any], found: dict[str, Any], pool: pl.DataFrame, settings: GateSettings, asked: float
+) -> list[Rule]:
+    """Return the outcome of every rule."""
+    return [
+        _bound("finite", pruned["finite"], "a line was not finite after its pass"),
+        _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
+        _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
+        _at_most("budget", found["delivered"], asked, "the share of the dense network's FLOPs delivered"),
+        _at_most(
+            "size",
+            found["bytes"]["candidate"] / found["bytes"]["champion"],
+            settings.max_bytes_ratio,
+            "the model file as a multiple of the champion's",
+        ),
+        _normalized_entropy(day, found["champion_day"], pool, settings),
+        _calibration(found["tail"], settings),
+    ]
+
+
+def _bound(name: str, good: bool, reason: str) -> Rule:
+    return Rule(name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason)
+
+
+def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
+    good = value <= limit
+    return Rule(
+        name=name,
+        verdict="passed" if good else "failed",
+        value=value,
+        limit=limit,
+        distance=limit - value,
+        reason=f"{what} is {value:.4g}, {'within' if good else 'above'} the limit {limit:.4g}",
+    )
+
+
+def _normalized_entropy(day: str, champion: str, pool: pl.DataFrame, settings: GateSettings) -> Rule:
+    """Hold only if the interval proves the candidate worse than the champion beyond the margin.
+
+    The day's own tail first; where it could not have shown the margin, the scores of earlier days against
+    the same champion are pooled with it.
+    """
+    age = days_apart(champion, day)
+    limit = settings.ne_margin + settings.age_relief * age
+    same = pool.filter(pl.col("champion_day") == champion)
+    found = _compare(same.filter((pl.col("day") == day) & (pl.col("rows") == "tail")), settings)
+    where = f"{found.rows} rows of the tail"
+    if found.detectable is None or found.detectable > limit:
+        found = _compare(same, settings)
+        where = f"{found.rows} rows, {same['day'].n_unique()} days pooled"
+    if found.difference is None or found.low is None or found.high is None:
+        return Rule(name="ne", verdict="undecided", limit=limit, reason=f"{where}: too few to compare")
+    percent = f"{100 * found.low:+.2f} to {100 * found.high:+.2f} %"
+    told = f"NE {100 * found.difference:+.2f} % against the champion's ({percent}; {where}; limit {100 * limit:+.2f} %)"
+    sure = found.detectable is not None and found.detectable <= limit
+    verdict: Literal["passed", "failed", "undecided"] = "passed" if sure else "undecided"
+    return Rule(
+        name="ne",
+        verdict="failed" if found.low > limit else verdict,
+        reason=told,
+        value=found.difference,
+        interval=(found.low, found.high),
+        limit=limit,
+        distance=limit - found.difference,
+        detectable=found.detectable,
+    )
+
+
+def _compare(rows: pl.DataFrame, settings: GateSettings) -> Paired:
+    return paired(rows["served"].to_numpy(), rows["champion"].to_numpy(), settings.confidence)
+
+
+def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
+    """Hold only if mean prediction / base rate is off 1 by more than the limit beyond what chance explains."""
+    ratio, rows, rate = tail["calibration"]["candidate"], tail["rows"], tail["base_rate"]
+    if ratio is None:
+        return Rule(name="calibration", verdict="undecided", limit=settings.calibration, reason="no clicks in the tail")
+    z = NormalDist().inv_cdf(0.5 + settings.confidence / 2)
+    chance = z * ((1 - rate) / (rate * rows)) ** 0.5
+    off = abs(ratio - 1)
+    failed = off - chance > settings.calibration
+    undecided = chance > settings.calibration
+    return Rule(
+        name="calibration",
+        verdict="failed" if failed else "undecided" if undecided else "passed",
+        value=ratio,
+        interval=(ratio - chance, ratio + chance),
+        limit=settings.calibration,
+        distance=settings.calibration - off,
+        detectable=chance,
+        reason=f"mean prediction / base rate is {ratio:.3f} ± {chance:.3f} on {rows} rows, "
+        f"limit 1 ± {settings.calibration:g}",
+    )
+
+
+def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    """Return the day's headline numbers, for `dvc metrics diff`."""
+    return {
+        "day": day,
+        "verdict": verdict["verdict"],
+        "champion_day": found["champion_day"],
+        "rows": found["next_day"]["rows"],
+        "base_rate": found["next_day"]["base_rate"],
+        "ne": found["next_day"]["ne"],
+        "auc": found["next_day"]["auc"],
+        "prune_tax": pruned["tax"]["difference"],
+        "flops_kept": pruned["delivered"],
+        "bytes": found["bytes"]["candidate"],
+    }

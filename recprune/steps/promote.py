@@ -1,0 +1,62 @@
+"""Promote and roll back: move the registry's pointer, and keep the history of what served when."""
+
+from pathlib import Path
+
+from recprune.errors import RecpruneError
+from recprune.registry import history
+from recprune.serving.scorer import MODEL
+from recprune.versioning import git
+from recprune.workspace import day_state, planned_days
+
+
+def promote(*, day: str) -> bool:
+    """Let a stored day that passed its gate serve; returns whether it serves because of this call.
+
+    A day that was promoted once is not promoted again: a rollback since then stays.
+    """
+    if any(entry.event == "promoted" and entry.day == day for entry in history.read_history()):
+        finish()
+        return False
+    state = day_state(day)
+    if state.verdict != "passed":
+        raise RecpruneError(f"{day} is not promoted: {state.sentence}")
+    if day not in git.stored_days():
+        raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
+    history.record("promoted", day, day, Path("bundles") / day, state.sentence)
+    finish()
+    return True
+
+
+def rollback(to: str | None, why: str) -> str:
+    """Let an earlier champion serve again; returns its day.
+
+    Args:
+        to: its day; the champion before the present one if None.
+        why: goes into the history.
+
+    Raises:
+        RecpruneError: that day never served, or its bundle is not here.
+    """
+    entries = history.read_history()
+    now = history.current()
+    served = list(dict.fromkeys(entry.champion for entry in entries))
+    target = to or next((entry.champion for entry in reversed(entries) if entry.champion != now), None)
+    if target is None:
+        raise RecpruneError(f"{now} is the only champion there ever was; there is nothing to roll back to.")
+    if target not in served:
+        raise RecpruneError(f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}")
+    bundle = Path("bundles") / target
+    if not (bundle / MODEL).exists():
+        raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {target}")
+    history.record("rollback", planned_days()[-1], target, bundle, why)
+    finish()
+    return target
+
+
+def finish() -> None:
+    """Bring the pointer and git up to what the history says, also after a kill."""
+    history.follow()
+    if history.HISTORY.exists() and not git.is_source_repository():
+        last = history.read_history()[-1]
+        if git.commit([str(history.FOLDER)], f"Registry: {last.event} {last.champion}\n\n{last.why}"):
+            git.push()

@@ -1,0 +1,73 @@
+"""DVC as a command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recprune.errors import RecpruneError
+from recprune.progress import MARKED
+
+_DVC = (sys.executable, "-m", "dvc")
+
+
+def dvc(*arguments: str) -> str:
+    """Run DVC and return its output.
+
+    Raises:
+        RecpruneError: DVC failed; holds what it said.
+    """
+    done = subprocess.run([*_DVC, *arguments], capture_output=True, text=True, check=False, env=_environment())
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()
+        raise RecpruneError(f"dvc {' '.join(arguments)} failed: {said or 'it said nothing'}")
+    return done.stdout
+
+
+def repro(arguments: Sequence[str], hear: Callable[[str], None], keep_open: Sequence[int], log: Path) -> bool:
+    """Run `dvc repro` and pass on each line that it or a step prints.
+
+    Args:
+        arguments: after `dvc repro`.
+        hear: called with each line.
+        keep_open: file descriptors that the command inherits, so that a lock outlives this process as long
+            as the command works.
+        log: file that the lines are added to.
+
+    Returns:
+        Whether it succeeded.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [*_DVC, "repro", *arguments]
+    environment = _environment() | {MARKED: "1", "PYTHONUNBUFFERED": "1"}
+    with log.open("a", encoding="utf-8") as file:
+        file.write(f"$ dvc repro {' '.join(arguments)}\n")
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=environment,
+            pass_fds=keep_open,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            file.write(line)
+            hear(line.rstrip("\n"))
+        return process.wait() == 0
+
+
+def get(path: str, revision: str) -> None:
+    """Bring one path of a revision of this workspace into place, from the cache or the remote."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    dvc("get", ".", path, "--rev", revision, "--out", path, "--force")
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment with this interpreter's commands first: the stages call `recprune`."""
+    here = str(Path(sys.executable).parent)
+    quiet = {"DVC_NO_ANALYTICS": "1"}
+    return os.environ | {"PATH": os.pathsep.join([here, os.environ.get("PATH", "")])} | quiet

@@ -1,0 +1,62 @@
+"""What `dvc.yaml` says: which paths a day writes, and which paths of other days it reads."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recprune.errors import RecpruneError
+
+STAGES = ("ingest", "validate", "featurize", "train", "prune", "export", "evaluate", "gate")
+QUARANTINED_STAGES = ("ingest", "validate")
+
+
+def outputs(day: str, stages: tuple[str, ...] = STAGES, *, cached: bool = True) -> list[str]:
+    """Return the dated outputs of a day, those in DVC's cache or those in git."""
+    found = []
+    for name, stage in _stages().items():
+        if name not in stages:
+            continue
+        for out in stage["outs"]:
+            path, options = next(iter(out.items())) if isinstance(out, dict) else (out, {})
+            if options.get("cache", True) == cached and "${day}" in path:
+                found.append(path.replace("${day}", day))
+    return found
+
+
+def foreign_inputs(days: Mapping[str, str]) -> list[str]:
+    """Return what a day reads of other days, each path once.
+
+    Args:
+        days: values of the variables `parent`, `champion`, `served`.
+    """
+    found: dict[str, None] = {}
+    for stage in _stages().values():
+        for path in stage.get("deps", []):
+            for name in ("parent", "champion", "served"):
+                if f"${{{name}}}" in path:
+                    found[path.replace(f"${{{name}}}", days[name])] = None
+    return list(found)
+
+
+def left_behind(day: str) -> list[str]:
+    """Return what a day must leave behind for later ones: every path that is read as a parent's or champion's."""
+    return foreign_inputs(dict.fromkeys(("parent", "champion", "served"), day))
+
+
+def day_of(path: str) -> str:
+    """Return the day that a dated path belongs to.
+
+    >>> day_of("models/2017-03-05/pruned")
+    '2017-03-05'
+    """
+    return next(part for part in Path(path).parts if part[:4].isdigit())
+
+
+
+def _stages() -> dict[str, Any]:
+    file = Path("dvc.yaml")
+    if not file.exists():
+        raise RecpruneError(f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR")
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["stages"])

@@ -1,0 +1,133 @@
+from datetime import date
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recprune.data.sources.files import FilesSource, matching
+from recprune.data.sources.source import MissingDayError
+from recprune.errors import SettingsError
+from recprune.settings import FeatureSettings, FilesSettings, SchemaSettings
+
+DAY = date(2024, 1, 5)
+SCHEMA = SchemaSettings(
+    label="click", time="at", key=(), features={"user": FeatureSettings(type="int64", per="request")}
+)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "logs/2024-01-05").mkdir(parents=True)
+    return tmp_path / "logs/2024-01-05"
+
+
+def parquet(path: str = "logs/{day}/*.parquet") -> FilesSource:
+    return FilesSource(FilesSettings(path=path, format="parquet", first_day="2024-01-01"), SCHEMA)
+
+
+def csv_files(path: str = "logs/{day}/*.csv") -> FilesSource:
+    return FilesSource(FilesSettings(path=path, format="csv", first_day="2024-01-01"), SCHEMA)
+
+
+def test_parquet_files_come_in_order_of_their_names_as_they_are(workspace: Path) -> None:
+    pq.write_table(pa.table({"user": [3, 4], "click": [0, 1]}), workspace / "b.parquet")
+    pq.write_table(pa.table({"user": [1, None], "more": ["x", "y"]}), workspace / "a.parquet")
+    first, second = parquet().read(DAY)
+    assert first.rows.to_pydict() == {"user": [1, None], "more": ["x", "y"]}
+    assert second.rows.to_pydict() == {"user": [3, 4], "click": [0, 1]}
+    assert [first.lines.tolist(), second.lines.tolist()] == [[1, 2], [3, 4]]
+
+
+def test_parquet_streams_at_most_65536_rows_at_a_time(workspace: Path) -> None:
+    pq.write_table(pa.table({"user": range(100_000)}), workspace / "a.parquet")
+    batches = list(parquet().read(DAY))
+    assert [b.rows.num_rows for b in batches] == [65_536, 34_464]
+    assert batches[1].lines[[0, -1]].tolist() == [65_537, 100_000]
+
+
+def test_csv_lines_count_within_each_file(workspace: Path) -> None:
+    (workspace / "a.csv").write_text("user\n1\n")
+    (workspace / "b.csv").write_text("user,click\n2,0\n3\n")
+    first, second = csv_files().read(DAY)
+    assert (first.rows.to_pydict(), first.lines.tolist()) == ({"user": ["1"]}, [2])
+    assert (second.rows.to_pydict(), second.lines.tolist()) == ({"user": ["2"], "click": ["0"]}, [2])
+    assert [row.line for row in second.broken] == [3]
+
+
+def test_only_csv_is_text() -> None:
+    assert (csv_files().text, parquet().text) == (True, False)
+    assert csv_files().span() == (date(2024, 1, 1), None)
+    assert csv_files().schema().label == "click"
+
+
+def test_a_day_without_files_says_where_it_looked(workspace: Path) -> None:
+    with pytest.raises(MissingDayError, match=r"^no file matches logs/2024-01-05/\*\.csv \(in /.+\)$"):
+        next(csv_files().read(DAY))
+
+
+@pytest.mark.parametrize("content", ["", "user,click\n"])
+def test_a_day_without_rows_is_missing(workspace: Path, content: str) -> None:
+    (workspace / "a.csv").write_text(content)
+    sentence = r"^logs/2024-01-05/\*\.csv holds no rows \(1 file\(s\)\); deliver the day again$"
+    with pytest.raises(MissingDayError, match=sentence):
+        next(csv_files().read(DAY))
+
+
+def test_one_empty_file_among_others_is_no_fault(workspace: Path) -> None:
+    (workspace / "a.csv").write_text("")
+    (workspace / "b.csv").write_text("user\n1\n")
+    pq.write_table(pa.table({"user": pa.array([], pa.int64())}), workspace / "a.parquet")
+    pq.write_table(pa.table({"user": [1]}), workspace / "b.parquet")
+    assert [b.rows.num_rows for b in csv_files().read(DAY)] == [1]
+    assert [b.rows.num_rows for b in parquet().read(DAY)] == [1]
+
+
+def test_a_parquet_file_cut_short_makes_the_whole_day_missing(workspace: Path) -> None:
+    pq.write_table(pa.table({"user": [1]}), workspace / "a.parquet")
+    whole = (workspace / "a.parquet").read_bytes()
+    (workspace / "b.parquet").write_bytes(whole[: len(whole) // 2])
+    sentence = r"^logs/2024-01-05/b\.parquet cannot be read \(.+\); deliver the day again$"
+    with pytest.raises(MissingDayError, match=sentence):
+        list(parquet().read(DAY))
+
+
+def test_globs_may_climb_descend_and_be_absolute(workspace: Path) -> None:
+    deep = workspace / "x/y"
+    deep.mkdir(parents=True)
+    (deep / "a.csv").write_text("user\n1\n")
+    (workspace / "b.csv").mkdir()  # a folder, whatever its name, is no file
+    for path in (
+        "logs/{day}/**/*.csv",
+        f"{workspace.parent}/{{day}}/x/*/a.csv",
+        "logs/../logs/{day}/x/y/a.csv",
+    ):
+        assert [b.rows.to_pydict() for b in csv_files(path).read(DAY)] == [{"user": ["1"]}]
+
+
+def test_hidden_files_are_left_alone_unless_named(workspace: Path) -> None:
+    (workspace / ".a.csv").write_text("user\n1\n")
+    assert matching("logs/2024-01-05/*.csv") == []
+    assert matching("logs/2024-01-05/.a.csv") == [Path("logs/2024-01-05/.a.csv")]
+
+
+def test_all_problems_of_files_and_schema_are_reported_together() -> None:
+    schema = SchemaSettings(label="click", time="at", key=(), features={})
+    with pytest.raises(SettingsError) as caught:
+        FilesSource(FilesSettings(path="logs/a**.csv", format="csv", first_day="2024"), schema)
+    assert str(caught.value).splitlines() == [
+        (
+            "params.yaml: ingest.files.path is 'logs/a**.csv'; it must hold {day}, or every day would deliver "
+            "the same rows: for example logs/{day}/*.parquet."
+        ),
+        "params.yaml: ingest.files.path is 'logs/a**.csv'; ** must stand alone: a/**/*.csv.",
+        (
+            "params.yaml: ingest.files.first_day: day '2024' is not a calendar day; write it as YYYY-MM-DD, "
+            "for example 2017-03-05."
+        ),
+        (
+            "params.yaml: schema.features is empty; a model needs at least one feature: name the columns that "
+            "it may see."
+        ),
+    ]
