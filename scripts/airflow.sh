@@ -55,6 +55,9 @@ export AIRFLOW__CORE__DAGS_FOLDER=$root/dags
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__EXECUTOR=LocalExecutor
 export AIRFLOW__CORE__PARALLELISM=2
+# Runs of two days can meet (a backfill and a scheduled run); recprune refuses a second command in a workspace,
+# so their tasks take turns.
+export AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT=1
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=$home/passwords.json
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL=$url/execution/
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///$home/airflow.db

@@ -118,8 +118,8 @@ def test_all_problems_of_files_and_schema_are_reported_together() -> None:
         FilesSource(FilesSettings(path="logs/a**.csv", format="csv", first_day="2024"), schema)
     assert str(caught.value).splitlines() == [
         (
-            "params.yaml: ingest.files.path is 'logs/a**.csv'; it must hold {day}, or every day would deliver "
-            "the same rows: for example logs/{day}/*.parquet."
+            "params.yaml: ingest.files.path is 'logs/a**.csv'; it must hold {day}, or every day would "
+            "deliver the same rows: for example logs/{day}/*.parquet."
         ),
         "params.yaml: ingest.files.path is 'logs/a**.csv'; ** must stand alone: a/**/*.csv.",
         (
@@ -127,7 +127,7 @@ def test_all_problems_of_files_and_schema_are_reported_together() -> None:
             "for example 2017-03-05."
         ),
         (
-            "params.yaml: schema.features is empty; a model needs at least one feature: name the columns that "
-            "it may see."
+            "params.yaml: schema.features is empty; a model needs at least one feature: name the columns "
+            "that it may see."
         ),
     ]

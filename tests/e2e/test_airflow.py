@@ -1,12 +1,14 @@
-"""A real Airflow (standalone, scheduler, LocalExecutor, SQLite, REST API) runs days of a workspace.
+"""A real Airflow (standalone, scheduler, LocalExecutor, SQLite, REST API) runs days of a real workspace.
 
 The story is told once, by the fixture ``story``, the way a user meets it; each test then looks at one part.
 It counts in days before today (UTC), because the scheduler itself chooses yesterday:
 
-    switch the DAG on    yesterday, scheduled      fails in plan: three days are missing
-    backfill             4, 3 and 2 days ago       good, quarantined, held
+    switch the DAG on    yesterday, scheduled      fails in plan: four days are missing
+    backfill             5, 4 and 3 days ago       promoted, quarantined (a column is gone), promoted
+    backfill             2 days ago                held (the settings allow no bundle that large)
     clear the failure    yesterday, scheduled      now goes through
     trigger by hand      without a day (as the web interface does, and without any date), and with one
+    both at once         5 days ago, by hand and cleared
 
 What the scheduler started is recorded by a command in front of `recprune`, which writes down day and step.
 """
@@ -17,17 +19,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import psutil
 import pytest
+import yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -42,35 +45,13 @@ QUARANTINED = [*BEFORE_VERDICT, "store", "report"]
 TODAY = datetime.now(UTC).date()
 BOOT, RUN, STOP = 240, 900, 90  # seconds that a busy machine may need for each
 
-# Stands where tasks look for `recprune`: writes down what was started, hangs if told to, or becomes it.
+# Stands where tasks look for `recprune`: writes down what was started, hangs if told to, then becomes it.
 RECORDER = """\
 #!/bin/sh
 test "$1 $2 $4" = "run --day --only" || exit 2
-echo "$3 $5" >> started.log
-test "$(cat stall 2>/dev/null)" != "$5" || sleep 3600
-exec {recprune} "$@"
-"""
-
-# The contract of `recprune run --day DAY --only STEP`, and no more than that.
-STUB = """\
-import datetime, json, pathlib, sys
-day, step = sys.argv[3], sys.argv[5]
-settings = json.loads(pathlib.Path("params.yaml").read_text())
-reports = pathlib.Path("reports")
-def write(name, verdict):
-    file = reports / day / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"verdict": verdict}))
-if step == "plan":
-    first, this = (datetime.date.fromisoformat(text) for text in (settings["start"], day))
-    earlier = [str(first + datetime.timedelta(days=n)) for n in range((this - first).days)]
-    missing = [d for d in earlier if not (reports / d / "validation/verdict.json").exists()]
-    if missing:
-        sys.exit(f"{day} cannot be planned: no verdict for {', '.join(missing)}; run them first.")
-if step == "validate":
-    write("validation/verdict.json", "quarantined" if day in settings["quarantined"] else "good")
-if step == "gate":
-    write("gate.json", "held" if day in settings["held"] else "passed")
+echo "$3 $5" >> {folder}/started
+test "$(cat {folder}/stall 2>/dev/null)" != "$5" || sleep 3600
+exec recprune "$@"
 """
 
 
@@ -79,28 +60,41 @@ def ago(days: int) -> str:
 
 
 class Workspace:
-    """A workspace whose days from four days ago on can be run, and what was started in it."""
+    """A workspace of the simulator whose first day is five days ago, and what was started in it."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it: 3 days ago will be quarantined, 2 days ago held."""
-        self.folder = folder / "workspace"
-        self.folder.mkdir()
-        stub = folder / "stub.py"
-        stub.write_text(STUB)
-        settings = {"start": ago(4), "quarantined": [ago(3)], "held": [ago(2)]}
-        (self.folder / "params.yaml").write_text(json.dumps(settings))
+        """Make it; the data of four days ago will lack a column."""
+        self.folder, self.log, self.stalled = folder / "workspace", folder / "started", folder / "stall"
+        init = ["recprune", "init", self.folder, "--source", "simulator", "--start", ago(5)]
+        subprocess.run(init, check=True)
+        self.set("ingest", {"simulator": {"faults": [{"day": ago(4), "name": "column_gone"}], "rows": 1000}})
+        self.allow_bundles(True)
         self.command = folder / "recorder"
-        self.command.write_text(RECORDER.format(recprune=f"{sys.executable} {stub}"))
+        self.command.write_text(RECORDER.format(folder=folder))
         self.command.chmod(0o755)
+
+    def set(self, section: str, values: dict) -> None:
+        """Change settings of the workspace, as a user would by hand."""
+        file = self.folder / "params.yaml"
+        settings = yaml.safe_load(file.read_text())
+        for name, value in values.items():
+            old = settings[section][name]
+            settings[section][name] = old | value if isinstance(value, dict) else value
+        file.write_text(yaml.safe_dump(settings))
+
+    def allow_bundles(self, allow: bool) -> None:
+        """Make the gate pass every bundle, or hold every one for its size."""
+        self.set("gate", {"ne_margin": 9.0, "calibration": 9.0, "max_bytes_ratio": 99.0 if allow else 0.001})
 
     def started(self) -> list[tuple[str, str]]:
         """Return day and step of every command that was started, in order."""
-        log = self.folder / "started.log"
-        return [tuple(line.split()) for line in log.read_text().splitlines()] if log.exists() else []
+        return (
+            [tuple(line.split()) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        )
 
     def stall(self, step: str | None) -> None:
         """Let a step hang when it is started next, or none any more."""
-        (self.folder / "stall").write_text(step or "")
+        self.stalled.write_text(step or "")
 
 
 class Airflow:
@@ -159,10 +153,10 @@ class Airflow:
         )
         return sorted(fresh(), key=lambda run: run["start_date"])
 
-    def tasks(self, run: dict) -> dict[str, str]:
+    def tasks(self, run: dict) -> dict[str, dict]:
         name = quote(run["dag_run_id"], safe="")
         instances = self.call("GET", f"{DAG}/dagRuns/{name}/taskInstances")["task_instances"]
-        return {instance["task_id"]: instance["state"] for instance in instances}
+        return {instance["task_id"]: instance for instance in instances}
 
     def log(self, run: dict, task: str) -> str:
         name = quote(run["dag_run_id"], safe="")
@@ -194,8 +188,12 @@ class Chapter:
     """Some runs of the story: their records, the states of their tasks, and what they started."""
 
     runs: list[dict]
-    tasks: list[dict[str, str]]
+    tasks: list[dict[str, dict]]
     started: list[tuple[str, str]]
+    log: str = ""
+
+    def named(self, state: str, run: int = 0) -> set[str]:
+        return {name for name, task in self.tasks[run].items() if task["state"] == state}
 
 
 @pytest.fixture(scope="module")
@@ -222,25 +220,36 @@ def story(airflow, workspace):
     """Tell the story; return its chapters by name."""
     chapters = {}
 
-    def chapter(name, count, *call, anew=()):
+    def chapter(name, count, *calls, anew=()):
         known, before = set(airflow.runs()) - set(anew), len(workspace.started())
-        airflow.call(*call)
+        for call in calls:
+            airflow.call(*call)
         until(lambda: len(workspace.started()) > before, RUN, airflow.said)
         runs = airflow.ended(known, count)
         chapters[name] = Chapter(runs, [airflow.tasks(run) for run in runs], workspace.started()[before:])
         return runs
 
-    (first,) = chapter("switched on", 1, "PATCH", DAG, {"is_paused": False})
-    chapters["switched on"].log = airflow.log(first, "plan")
-    days = {"from_date": f"{ago(4)}T00:00:00Z", "to_date": f"{ago(2)}T00:00:00Z", "max_active_runs": 1}
-    chapter("backfill", 3, "POST", "/api/v2/backfills", {"dag_id": "recprune_daily", **days})
-    again = f"{DAG}/dagRuns/{quote(first['dag_run_id'], safe='')}/clear"
-    chapter("cleared", 1, "POST", again, {"dry_run": False}, anew=[first["dag_run_id"]])
-    trigger = ("POST", f"{DAG}/dagRuns")
-    now = datetime.now(UTC).isoformat()
-    chapter("by hand, now", 1, *trigger, {"logical_date": now})
-    chapter("by hand, undated", 1, *trigger, {"logical_date": None})
-    chapter("by hand, a day", 1, *trigger, {"logical_date": None, "conf": {"day": ago(4)}})
+    def backfill(first, last):
+        dates = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+        return "POST", "/api/v2/backfills", {"dag_id": "recprune_daily", "max_active_runs": 1, **dates}
+
+    def clear(run):
+        return "POST", f"{DAG}/dagRuns/{quote(run['dag_run_id'], safe='')}/clear", {"dry_run": False}
+
+    def trigger(when, **conf):
+        return "POST", f"{DAG}/dagRuns", {"logical_date": when, "conf": conf}
+
+    (scheduled,) = chapter("switched on", 1, ("PATCH", DAG, {"is_paused": False}))
+    chapters["switched on"].log = airflow.log(scheduled, "plan")
+    oldest, *_ = chapter("backfill", 3, backfill(ago(5), ago(3)))
+    workspace.allow_bundles(False)
+    chapter("held", 1, backfill(ago(2), ago(2)))
+    workspace.allow_bundles(True)
+    chapter("cleared", 1, clear(scheduled), anew=[scheduled["dag_run_id"]])
+    chapter("by hand, now", 1, trigger(datetime.now(UTC).isoformat()))
+    chapter("by hand, undated", 1, trigger(None))
+    chapter("by hand, a day", 1, trigger(None, day=ago(5)))
+    chapter("at once", 2, clear(oldest), trigger(None, day=ago(5)), anew=[oldest["dag_run_id"]])
     return chapters
 
 
@@ -259,33 +268,42 @@ def test_a_scheduled_run_processes_yesterday(story):
 def test_a_run_whose_parent_is_missing_fails_with_a_sentence(story):
     chapter = story["switched on"]
     assert chapter.runs[0]["state"] == "failed"
-    assert chapter.tasks[0]["plan"] == "failed"
-    assert set(chapter.tasks[0].values()) == {"failed", "upstream_failed"}
+    assert chapter.named("failed") == {"plan"}
+    assert chapter.named("upstream_failed") == {*PASSED, "validated", "gated"} - {"plan"}
     assert [step for _, step in chapter.started] == ["plan"]
-    sentence = next(line for line in chapter.log.splitlines() if ago(4) in line)
-    assert ago(3) in sentence
-    assert ago(2) in sentence
+    missing = ", ".join(ago(days) for days in (5, 4, 3, 2))
+    assert f"error: {ago(1)} cannot be planned: {missing} before it have no verdict" in chapter.log
+    assert f"Run first: recprune run --from {ago(5)} --to {ago(2)}" in chapter.log
 
 
 def test_a_backfill_processes_each_of_its_days_in_order(story):
     chapter = story["backfill"]
     assert [run["run_type"] for run in chapter.runs] == ["backfill"] * 3
     assert [run["state"] for run in chapter.runs] == ["success"] * 3
-    assert chapter.started == [*steps(ago(4), PASSED), *steps(ago(3), QUARANTINED), *steps(ago(2), HELD)]
+    assert chapter.started == [*steps(ago(5), PASSED), *steps(ago(4), QUARANTINED), *steps(ago(3), PASSED)]
 
 
 def test_a_quarantined_day_is_stored_and_reported_and_not_learned(story):
-    tasks = story["backfill"].tasks[1]
-    assert {name for name, state in tasks.items() if state == "success"} == {*QUARANTINED, "validated"}
-    assert {name for name, state in tasks.items() if state == "skipped"} == {*PASSED, "gated"} - {
-        *QUARANTINED
-    }
+    chapter = story["backfill"]
+    assert chapter.named("success", run=1) == {*QUARANTINED, "validated"}
+    assert chapter.named("skipped", run=1) == {*PASSED, "gated"} - {*QUARANTINED}
 
 
 def test_a_held_day_is_stored_and_reported_and_not_promoted(story):
-    tasks = story["backfill"].tasks[2]
-    assert {name for name, state in tasks.items() if state == "skipped"} == {"promote"}
-    assert {state for name, state in tasks.items() if name != "promote"} == {"success"}
+    chapter = story["held"]
+    assert chapter.runs[0]["state"] == "success"
+    assert chapter.started == steps(ago(2), HELD)
+    assert chapter.named("skipped") == {"promote"}
+
+
+def test_the_workspace_holds_what_airflow_shows(story, workspace):
+    """Every day is stored, and the champions are those whose runs reached `promote`."""
+    tags = subprocess.run(
+        ["git", "tag", "--list", "day/*"], cwd=workspace.folder, capture_output=True, text=True, check=True
+    )
+    assert tags.stdout.split() == [f"day/{ago(days)}" for days in (5, 4, 3, 2, 1)]
+    history = (workspace.folder / "registry" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["day"] for line in history[1:]] == [ago(5), ago(3), ago(1)]
 
 
 @pytest.mark.parametrize("name", ["by hand, now", "by hand, undated"])
@@ -299,7 +317,20 @@ def test_a_manual_run_without_a_day_processes_the_last_whole_day(story, name):
 def test_a_manual_run_with_a_day_processes_that_day(story):
     chapter = story["by hand, a day"]
     assert chapter.runs[0]["state"] == "success"
-    assert chapter.started == steps(ago(4), PASSED)
+    assert chapter.started == steps(ago(5), PASSED)
+
+
+def test_two_runs_at_once_wait_for_one_another(story):
+    chapter = story["at once"]
+    assert [run["state"] for run in chapter.runs] == ["success"] * 2
+    assert sorted(chapter.started) == sorted(2 * steps(ago(5), PASSED))
+    assert {task["try_number"] for tasks in chapter.tasks for task in tasks.values()} <= {1, 2}
+    started, ended = (
+        [task[when] for tasks in chapter.tasks for task in tasks.values()]
+        for when in ("start_date", "end_date")
+    )
+    in_order = sorted(zip(started, ended, strict=True))
+    assert all(end <= start for (_, end), (start, _) in pairwise(in_order))
 
 
 @pytest.mark.parametrize("day", ["", "2024-02-30", "2024-01-01; touch here", "$(touch here)"])
@@ -316,14 +347,22 @@ def test_it_listens_on_this_machine_only(airflow):
     assert listening == {"127.0.0.1"}
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow, workspace, story, sign):
+@pytest.mark.parametrize(
+    ("sign", "hangs"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["hanging", "training"]
+)
+def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(
+    airflow, workspace, story, sign, hangs
+):
+    """In the middle of a command that hangs, on a stored day; and of a real training, on a new one."""
+    day = ago(5) if hangs else ago(0)
     known, before = set(airflow.runs()), len(workspace.started())
-    workspace.stall("train")
-    airflow.call("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"day": ago(4)}})
-    until(lambda: (ago(4), "train") in workspace.started()[before:], RUN)
+    workspace.stall("train" if hangs else None)
+    airflow.call("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"day": day}})
+    until(lambda: (day, "train") in workspace.started()[before:], RUN)
+    time.sleep(2)
     family = psutil.Process(airflow.process.pid).children(recursive=True)
-    assert any("sleep 3600" in " ".join(process.cmdline()) for process in family)  # the step is seen as well
+    step = "sleep 3600" if hangs else "--only train"
+    assert any(step in " ".join(command(process)) for process in family)
 
     assert airflow.stop(sign) == 0
     assert airflow.said().endswith("Airflow has stopped.\n")
@@ -334,10 +373,14 @@ def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow
     (run,) = airflow.ended(known, 1)
     assert run["state"] == "success"
     train = PASSED.index("train")
-    assert workspace.started()[before:] == [
-        *steps(ago(4), PASSED[: train + 1]),
-        *steps(ago(4), PASSED[train:]),
-    ]
+    assert workspace.started()[before:] == [*steps(day, PASSED[: train + 1]), *steps(day, PASSED[train:])]
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def running(process: psutil.Process) -> bool:
