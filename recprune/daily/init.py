@@ -20,16 +20,16 @@ from recprune.versioning.dvc import dvc
 from recprune.versioning.pipeline import left_behind
 from recprune.workspace import PLANS, genesis_day, plan_path, read_plan
 
-_TEMPLATES = {"dvc.yaml": "dvc.yaml", "params.yaml": "params.yaml", "gitignore": ".gitignore"}
+_TEMPLATES = ("dvc.yaml", "params.yaml", ".gitignore")
 
 
 def prepare_workspace(source: str | None, remote: str | None) -> Settings:
     """Set up git, DVC and the packaged files in the current directory; keeps what is there."""
     if not Path(".git").exists():
         git.git("init", "--quiet", "--initial-branch", "main")
-    for packaged, name in _TEMPLATES.items():
+    for name in _TEMPLATES:
         if not Path(name).exists():
-            write_text(Path(name), files("recprune").joinpath("templates", packaged).read_text(encoding="utf-8"))
+            write_text(Path(name), files("recprune").joinpath("templates", f"{name.lstrip('.')}.template").read_text(encoding="utf-8"))
     if source is not None:
         choose_source(source)
     if not Path(".dvc").exists():
