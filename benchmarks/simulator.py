@@ -19,7 +19,7 @@ FIRST = date(2024, 1, 1)
 
 def default_settings() -> SimulatorSettings:
     """Return the simulator's settings of a new workspace, with more rows."""
-    params = yaml.safe_load(files("recprune").joinpath("templates/params.yaml").read_text(encoding="utf-8"))
+    params = yaml.safe_load(files("recprune").joinpath("templates/params.yaml.template").read_text(encoding="utf-8"))
     return replace(parse_settings(SimulatorSettings, params["ingest"]["simulator"], "params.yaml"), rows=ROWS)
 
 

@@ -230,8 +230,8 @@ class GateSettings:
     """Largest |mean prediction / base rate - 1|, beyond what chance explains."""
     parity: Positive
     """Largest |p_onnx - p_torch|."""
-    max_bytes_ratio: Positive
-    """Largest bundle, as a multiple of the champion's."""
+    max_megabytes: Positive
+    """Largest model file, in units of 10⁶ bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from recprune.errors import RecpruneError
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import QUARANTINED_STAGES, STAGES, day_of, left_behind, outputs
-from recprune.workspace import is_quarantined, read_plan
+from recprune.workspace import genesis_day, is_quarantined, read_plan
 
 
 def fetch_day(day: str, say: Callable[[str], None]) -> list[str]:
@@ -15,6 +15,7 @@ def fetch_day(day: str, say: Callable[[str], None]) -> list[str]:
     Raises:
         RecpruneError: the day is not stored.
     """
+    genesis_day()  # raises outside a workspace
     if day not in git.stored_days():
         listed = ", ".join(sorted(git.stored_days())[-5:]) or "none"
         raise RecpruneError(f"{day} is not stored (no tag day/{day}); the last stored days: {listed}")

@@ -79,12 +79,7 @@ def judge(
         _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
         _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
         _at_most("budget", found["delivered"], asked, "the share of the dense network's FLOPs delivered"),
-        _at_most(
-            "size",
-            found["bytes"]["candidate"] / found["bytes"]["champion"],
-            settings.max_bytes_ratio,
-            "the model file as a multiple of the champion's",
-        ),
+        _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
         _normalized_entropy(day, found["champion_day"], pool, settings),
         _calibration(found["tail"], settings),
     ]
@@ -143,14 +138,18 @@ def _compare(rows: pl.DataFrame, settings: GateSettings) -> Paired:
 
 
 def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
-    """Hold only if mean prediction / base rate is off 1 by more than the limit beyond what chance explains."""
+    """Hold only if mean prediction / base rate is off 1 beyond the limit and chance, and further than the champion's.
+
+    Promoting a candidate that is off, but less so than what serves now, does no harm.
+    """
     ratio, rows, rate = tail["calibration"]["candidate"], tail["rows"], tail["base_rate"]
     if ratio is None:
         return Rule(name="calibration", verdict="undecided", limit=settings.calibration, reason="no clicks in the tail")
     z = NormalDist().inv_cdf(0.5 + settings.confidence / 2)
     chance = z * ((1 - rate) / (rate * rows)) ** 0.5
     off = abs(ratio - 1)
-    failed = off - chance > settings.calibration
+    champion = tail["calibration"]["champion"]
+    failed = off - chance > settings.calibration and off > abs(champion - 1)
     undecided = chance > settings.calibration
     return Rule(
         name="calibration",
@@ -161,7 +160,7 @@ def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
         distance=settings.calibration - off,
         detectable=chance,
         reason=f"mean prediction / base rate is {ratio:.3f} ± {chance:.3f} on {rows} rows, "
-        f"limit 1 ± {settings.calibration:g}",
+        f"limit 1 ± {settings.calibration:g}, the champion's is {champion:.3f}",
     )
 
 

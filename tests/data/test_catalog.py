@@ -18,7 +18,7 @@ FILES = FilesSettings(path="logs/{day}.csv", format="csv", first_day="2024-01-01
 
 @pytest.fixture
 def ingest() -> IngestSettings:
-    template = Path(recprune.__file__).parent / "templates/params.yaml"
+    template = Path(recprune.__file__).parent / "templates/params.yaml.template"
     return parse_settings(IngestSettings, yaml.safe_load(template.read_text())["ingest"], "params.yaml")
 
 

@@ -1,0 +1,5 @@
+"""`python -m recprune`."""
+
+from recprune.cli.main import main
+
+main()

@@ -1,0 +1,202 @@
+"""Real days on a real workspace: stored days, quarantined and held ones, gaps, clones, rollback, errors."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.workspaces import (
+    FIRST,
+    SECOND,
+    THIRD,
+    change_settings,
+    digests,
+    git,
+    make_workspace,
+    read,
+    recprune,
+    run,
+)
+
+pytestmark = pytest.mark.e2e
+
+FOURTH = "2024-01-04"
+GONE = {"ingest": {"simulator": {"faults": [{"day": SECOND, "name": "column_gone", "strength": 1.0}]}}}
+
+
+@pytest.fixture(scope="module")
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Three days, the second one with a column gone; and what was printed."""
+    workspace = make_workspace(tmp_path_factory.mktemp("three") / "w", **GONE)
+    return workspace, recprune("run", "--from", FIRST, "--to", THIRD, cwd=workspace, code=3)
+
+
+def copy(workspace: Path, to: Path) -> Path:
+    shutil.copytree(workspace, to, symlinks=True)
+    return to
+
+
+def test_a_quarantined_day_is_stored_and_the_next_one_goes_on_from_the_day_before(
+    three_days: tuple[Path, str],
+) -> None:
+    workspace, printed = three_days
+    verdict = read(workspace, f"reports/{SECOND}/validation/verdict.json")
+    assert verdict["verdict"] == "quarantined"
+    gone = verdict["problems"][0]
+    assert gone.startswith("column ")
+    assert gone.endswith(" is missing")
+    assert f"{SECOND} quarantined: {gone}" in printed
+    assert read(workspace, f"plans/{THIRD}.json")["parent"] == FIRST
+    assert git(workspace, "tag").split() == [f"day/{d}" for d in ("2023-12-31", FIRST, SECOND, THIRD)]
+    assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_a_stored_day_is_left_alone_under_any_settings(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    before = digests(workspace)
+    change_settings(workspace, {"prune": {"budget": 0.5}})
+    printed = recprune("run", "--day", FIRST, cwd=workspace)
+    assert f"{FIRST} is stored (passed) and is never rewritten; nothing to do." in printed
+    assert "params.yaml has changed since; the change counts for days to come." in printed
+    assert digests(workspace) == before
+    assert recprune("run", "--day", SECOND, cwd=workspace, code=3).startswith(f"{SECOND} is stored (quarantined)")
+
+
+def test_a_gap_of_days_is_refused_with_the_days_to_run(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    printed = recprune("run", "--day", "2024-01-06", cwd=workspace, code=1)
+    assert (
+        "error: 2024-01-06 cannot be planned: 2024-01-04, 2024-01-05 before it have no verdict, and a warm start "
+        "must not skip a day. Run first: recprune run --from 2024-01-04 --to 2024-01-05"
+    ) in printed
+    assert not (workspace / "plans/2024-01-06.json").exists()
+    printed = recprune("run", "--day", "2023-12-31", cwd=workspace, code=1)
+    assert "error: 2023-12-31 is not after 2023-12-31, the day this workspace starts from" in printed
+
+
+def test_a_held_day_keeps_the_champion_and_a_fresh_clone_goes_on_after_it(
+    three_days: tuple[Path, str], tmp_path: Path
+) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    change_settings(workspace, {"gate": {"max_megabytes": 1e-6}})
+    printed = recprune("run", "--day", FOURTH, cwd=workspace, code=3)
+    champion = read(workspace, "registry/current.json")["champion"]
+    assert champion == THIRD
+    assert f"{FOURTH} held: the model file's size in MB is" in printed
+    assert f"Champion {THIRD} keeps serving." in printed
+    change_settings(workspace, {"gate": {"max_megabytes": 1000.0}})
+    git(workspace, "commit", "--quiet", "--all", "--message", "allow larger models again")
+
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(workspace), str(clone))
+    assert not (clone / "models").exists()
+    fifth = "2024-01-05"
+    recprune("run", "--day", fifth, cwd=clone)
+    plan = read(clone, f"plans/{fifth}.json")
+    assert (plan["parent"], plan["champion"]) == (FOURTH, THIRD)
+    recprune("run", "--day", fifth, cwd=workspace)
+    assert digests(clone, lambda name: fifth in name) == digests(workspace, lambda name: fifth in name)
+
+
+def test_rollback_is_fast_recorded_and_stays(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    printed = recprune("rollback", "--why", "clicks fell", cwd=workspace)
+    assert f"{FIRST} serves again" in printed
+    last = json.loads((workspace / "registry/history.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], last["champion"], last["why"]) == ("rollback", FIRST, "clicks fell")
+    recprune("run", "--day", FOURTH, cwd=workspace, code=(0, 3))
+    assert read(workspace, f"plans/{FOURTH}.json")["champion"] == FIRST
+    printed = recprune("rollback", "--to", SECOND, "--why", "x", cwd=workspace, code=1)
+    assert f"error: {SECOND} never served, so it is no champion to return to" in printed
+
+
+def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    file = workspace / f"models/{THIRD}/pruned/served.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    printed = recprune("run", "--day", FOURTH, cwd=workspace, code=1)
+    assert (
+        f"error: models/{THIRD}/pruned/served.safetensors was changed since the manifest was written; "
+        f"bring the stored one back with: recprune fetch {THIRD}"
+    ) in printed
+    assert "served.safetensors was changed" in recprune("doctor", cwd=workspace, code=1)
+    recprune("fetch", THIRD, cwd=workspace)
+    assert file.read_bytes() == whole
+    recprune("run", "--day", FOURTH, cwd=workspace, code=(0, 3))
+    assert "as their manifests say" in recprune("doctor", cwd=workspace)
+
+
+def test_two_runs_at_once_one_refuses_and_names_the_other(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    command = [sys.executable, "-m", "recprune", "run", "--day", FOURTH]
+    first = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lock = workspace / ".recprune/locks/workspace.lock"
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not _held(lock):
+        time.sleep(0.05)
+    second = run("run", "--day", FOURTH, cwd=workspace)
+    assert second.returncode == 1
+    assert f"is busy: `recprune run --day {FOURTH}` (process {first.pid}) works here." in second.stdout
+    assert first.wait(timeout=300) in (0, 3)
+    assert first.stdout is not None
+    first.stdout.close()
+
+
+def _held(lock: Path) -> bool:
+    with lock.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return bool(lock.read_text())
+        return False
+
+
+def test_wrong_settings_are_reported_together_and_nothing_is_touched(
+    three_days: tuple[Path, str], tmp_path: Path
+) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    before = digests(workspace)
+    change_settings(workspace, {"prune": {"budget": 1.2, "refesh_threshold": 0.1}, "train": {"batch": "many"}})
+    printed = recprune("run", "--day", FOURTH, cwd=workspace, code=2)
+    assert "error: params.yaml: prune.budget is 1.2; it must lie in (0, 1]." in printed
+    assert "prune.refesh_threshold is not a setting; did you mean refresh_threshold?" in printed
+    assert "train.batch is 'many'; it must be a whole number." in printed
+    assert digests(workspace) == before
+
+
+def test_wrong_use_exits_2(three_days: tuple[Path, str]) -> None:
+    workspace = three_days[0]
+    assert "error: day '2024-1-5' is not a calendar day" in recprune("run", "--day", "2024-1-5", cwd=workspace, code=2)
+    assert "--only trian needs --day D and one of these steps" in recprune(
+        "run", "--day", FOURTH, "--only", "trian", cwd=workspace, code=2
+    )
+    assert "No such command" in recprune("runn", cwd=workspace, code=2)
+
+
+def test_outside_a_workspace_every_command_says_so(tmp_path: Path) -> None:
+    for command in (["status"], ["run", "--day", FIRST], ["report"], ["rollback", "--why", "x"], ["fetch", FIRST]):
+        printed = recprune(*command, cwd=tmp_path, code=(1, 2))
+        assert "Traceback" not in printed
+        assert "recprune init DIR" in printed, command
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_workspace_fails_with_a_sentence(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    (workspace / ".recprune/locks").chmod(0o500)
+    assert "Permission denied" in recprune("run", "--day", FOURTH, cwd=workspace, code=1)
+
+
+def test_status_and_doctor_tell_the_days(three_days: tuple[Path, str]) -> None:
+    workspace = three_days[0]
+    printed = recprune("status", cwd=workspace)
+    assert f"Champion: {THIRD}" in printed
+    assert "quarantined" in printed
+    assert "no lock is held" in recprune("doctor", cwd=workspace)
