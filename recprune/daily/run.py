@@ -18,7 +18,7 @@ from recprune.steps.promote import finish, promote
 from recprune.steps.store import refuse_source_repository, store
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import STAGES, foreign_inputs
-from recprune.workspace import DayState, day_state, is_quarantined, plan_path, planned_days, read_plan
+from recprune.workspace import DayState, day_state, genesis_day, is_quarantined, plan_path, planned_days, read_plan
 
 STEPS = ("plan", *STAGES, "store", "promote", "report")
 """Every step of a day, in order."""
@@ -72,7 +72,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
     refuse_source_repository()
     settings = read_settings(Path())
     with working(f"recprune run --day {day}") as handle:
-        if day in git.stored_days():
+        if day > genesis_day() and day in git.stored_days():
             _say_stored(day, listener)
             return Outcome(day_state(day), new=False)
         listener.step("plan")
@@ -115,6 +115,7 @@ def write_report() -> Path:
     """Render the report of all days; returns its path."""
     from recprune.steps.report import report
 
+    genesis_day()  # raises outside a workspace
     return report()
 
 

@@ -1,12 +1,14 @@
 """DVC as a command."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from recprune.errors import RecpruneError
+from recprune.files import SCRATCH
 from recprune.progress import MARKED
 
 _DVC = (sys.executable, "-m", "dvc")
@@ -60,10 +62,17 @@ def repro(arguments: Sequence[str], hear: Callable[[str], None], keep_open: Sequ
 
 
 def get(path: str, revision: str) -> None:
-    """Bring one path of a revision of this workspace into place, from the cache or the remote."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    dvc("get", ".", path, "--rev", revision, "--out", path, "--force")
+    """Put one path of a revision of this workspace into its place, from the cache or the remote.
+
+    It arrives aside and then replaces what is there as a whole.
+    """
+    aside = SCRATCH / "aside" / path.replace("/", "_")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    dvc("get", ".", path, "--rev", revision, "--out", str(aside))
+    shutil.rmtree(path, ignore_errors=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    aside.rename(path)
 
 
 def _environment() -> dict[str, str]:

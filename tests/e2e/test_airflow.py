@@ -128,12 +128,15 @@ class Airflow:
         return self.output.read_text()
 
     def call(self, method: str, path: str, body: dict | None = None) -> dict:
-        # SQLite may be locked for a moment while the scheduler writes.
+        # SQLite may be locked while the scheduler writes (500); a backfill counts as running for a moment
+        # after its last run has ended (409).
         answers: deque[httpx.Response] = deque(maxlen=1)
-        until(
-            lambda: answers.append(self.api.request(method, path, json=body)) or answers[0].status_code < 500,
-            60,
-        )
+
+        def answered() -> bool:
+            answers.append(self.api.request(method, path, json=body))
+            return answers[0].status_code not in {409, 500}
+
+        until(answered, 120, lambda: answers[0].text)
         assert answers[0].is_success, answers[0].text
         return answers[0].json()
 

@@ -65,7 +65,9 @@ def test_a_stored_day_is_left_alone_under_any_settings(three_days: tuple[Path, s
     assert f"{FIRST} is stored (passed) and is never rewritten; nothing to do." in printed
     assert "params.yaml has changed since; the change counts for days to come." in printed
     assert digests(workspace) == before
-    assert recprune("run", "--day", SECOND, cwd=workspace, code=3).startswith(f"{SECOND} is stored (quarantined)")
+    assert recprune("run", "--day", SECOND, cwd=workspace, code=3).startswith(
+        f"{SECOND} is stored (quarantined)"
+    )
 
 
 def test_a_gap_of_days_is_refused_with_the_days_to_run(three_days: tuple[Path, str], tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_a_held_day_keeps_the_champion_and_a_fresh_clone_goes_on_after_it(
 
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", str(workspace), str(clone))
-    assert not (clone / "models").exists()
+    assert not (clone / f"models/{FOURTH}").exists()
     fifth = "2024-01-05"
     recprune("run", "--day", fifth, cwd=clone)
     plan = read(clone, f"plans/{fifth}.json")
@@ -116,7 +118,9 @@ def test_rollback_is_fast_recorded_and_stays(three_days: tuple[Path, str], tmp_p
     assert f"error: {SECOND} never served, so it is no champion to return to" in printed
 
 
-def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(three_days: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(
+    three_days: tuple[Path, str], tmp_path: Path
+) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     file = workspace / f"models/{THIRD}/pruned/served.safetensors"
     whole = file.read_bytes()
@@ -133,10 +137,14 @@ def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(three_days: tuple[Path
     assert "as their manifests say" in recprune("doctor", cwd=workspace)
 
 
-def test_two_runs_at_once_one_refuses_and_names_the_other(three_days: tuple[Path, str], tmp_path: Path) -> None:
+def test_two_runs_at_once_one_refuses_and_names_the_other(
+    three_days: tuple[Path, str], tmp_path: Path
+) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     command = [sys.executable, "-m", "recprune", "run", "--day", FOURTH]
-    first = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    first = subprocess.Popen(
+        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     lock = workspace / ".recprune/locks/workspace.lock"
     until = time.monotonic() + 60
     while time.monotonic() < until and not _held(lock):
@@ -163,7 +171,9 @@ def test_wrong_settings_are_reported_together_and_nothing_is_touched(
 ) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     before = digests(workspace)
-    change_settings(workspace, {"prune": {"budget": 1.2, "refesh_threshold": 0.1}, "train": {"batch": "many"}})
+    change_settings(
+        workspace, {"prune": {"budget": 1.2, "refesh_threshold": 0.1}, "train": {"batch": "many"}}
+    )
     printed = recprune("run", "--day", FOURTH, cwd=workspace, code=2)
     assert "error: params.yaml: prune.budget is 1.2; it must lie in (0, 1]." in printed
     assert "prune.refesh_threshold is not a setting; did you mean refresh_threshold?" in printed
@@ -173,7 +183,9 @@ def test_wrong_settings_are_reported_together_and_nothing_is_touched(
 
 def test_wrong_use_exits_2(three_days: tuple[Path, str]) -> None:
     workspace = three_days[0]
-    assert "error: day '2024-1-5' is not a calendar day" in recprune("run", "--day", "2024-1-5", cwd=workspace, code=2)
+    assert "error: day '2024-1-5' is not a calendar day" in recprune(
+        "run", "--day", "2024-1-5", cwd=workspace, code=2
+    )
     assert "--only trian needs --day D and one of these steps" in recprune(
         "run", "--day", FOURTH, "--only", "trian", cwd=workspace, code=2
     )
@@ -181,7 +193,13 @@ def test_wrong_use_exits_2(three_days: tuple[Path, str]) -> None:
 
 
 def test_outside_a_workspace_every_command_says_so(tmp_path: Path) -> None:
-    for command in (["status"], ["run", "--day", FIRST], ["report"], ["rollback", "--why", "x"], ["fetch", FIRST]):
+    for command in (
+        ["status"],
+        ["run", "--day", FIRST],
+        ["report"],
+        ["rollback", "--why", "x"],
+        ["fetch", FIRST],
+    ):
         printed = recprune(*command, cwd=tmp_path, code=(1, 2))
         assert "Traceback" not in printed
         assert "recprune init DIR" in printed, command

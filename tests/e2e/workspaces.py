@@ -32,7 +32,13 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     """Run the command line."""
     command = [sys.executable, "-m", "recprune", *arguments]
     return subprocess.run(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=600
+        command,
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 
