@@ -128,14 +128,18 @@ def stability_index(
 
 
 def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile]) -> float:
-    """Return a feature's stability index against the earlier profiles taken together."""
+    """Return a feature's stability index against the earlier profiles taken together.
+
+    Of ids, those frequent on both sides are compared, and all others together: an id that comes or goes is
+    turnover, which the share of new ids tells, and would alone make the index large.
+    """
     mine, theirs = today[kind][feature], [p[kind][feature] for p in earlier]
     rows = sum(p["rows"] for p in earlier)
     if kind == "numeric":
         before = _pooled([dict(enumerate(t["histogram"])) for t in theirs], earlier)
         return stability_index(dict(enumerate(mine["histogram"])), before, today["rows"], rows)
     before = _pooled([t["top"] for t in theirs], earlier)
-    kept = sorted(before, key=lambda ident: (-before[ident], ident))[:TOP]
+    kept = [ident for ident in sorted(before, key=lambda i: (-before[i], i))[:TOP] if ident in mine["top"]]
     return stability_index(_with_rest(mine["top"], kept), _with_rest(before, kept), today["rows"], rows)
 
 

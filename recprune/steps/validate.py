@@ -88,7 +88,8 @@ def _verdict(partition: Partition, wanted: list[Expectation], passed: list[bool]
     reasons = [*partition.problems, *failed]
     listed = "; ".join(reasons[:_LISTED]) + (f"; and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else "")
     sentence = (
-        f"{partition.day} quarantined: {listed}. The champion keeps serving."
+        f"{partition.day} quarantined: {listed}. The champion keeps serving. If the data are right, widen the bounds "
+        "in params.yaml, section validate, for the days to come."
         if reasons
         else f"{partition.day} is good: {len(wanted)} expectations met, {partition.counts['accepted']} rows accepted."
     )

@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ from urllib.parse import quote
 import httpx
 import psutil
 import pytest
-import yaml
+
+from tests.e2e.workspaces import change_settings, git, make_workspace
 
 pytestmark = pytest.mark.e2e
 
@@ -51,7 +53,7 @@ RECORDER = """\
 test "$1 $2 $4" = "run --day --only" || exit 2
 echo "$3 $5" >> {folder}/started
 test "$(cat {folder}/stall 2>/dev/null)" != "$5" || sleep 3600
-exec recprune "$@"
+exec {python} -m recprune "$@"
 """
 
 
@@ -63,28 +65,18 @@ class Workspace:
     """A workspace of the simulator whose first day is five days ago, and what was started in it."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it; the data of four days ago will lack a column."""
+        """Make it; the data of four days ago lack a column."""
         self.folder, self.log, self.stalled = folder / "workspace", folder / "started", folder / "stall"
-        init = ["recprune", "init", self.folder, "--source", "simulator", "--start", ago(5)]
-        subprocess.run(init, check=True)
-        self.set("ingest", {"simulator": {"faults": [{"day": ago(4), "name": "column_gone"}], "rows": 1000}})
-        self.allow_bundles(True)
+        faults = [{"day": ago(4), "name": "column_gone", "strength": 1.0}]
+        make_workspace(
+            self.folder,
+            *("--source", "simulator", "--start", ago(5)),
+            ingest={"simulator": {"faults": faults}},
+            gate={"ne_margin": 9.0, "calibration": 9.0, "max_megabytes": 1000.0},
+        )
         self.command = folder / "recorder"
-        self.command.write_text(RECORDER.format(folder=folder))
+        self.command.write_text(RECORDER.format(folder=folder, python=sys.executable))
         self.command.chmod(0o755)
-
-    def set(self, section: str, values: dict) -> None:
-        """Change settings of the workspace, as a user would by hand."""
-        file = self.folder / "params.yaml"
-        settings = yaml.safe_load(file.read_text())
-        for name, value in values.items():
-            old = settings[section][name]
-            settings[section][name] = old | value if isinstance(value, dict) else value
-        file.write_text(yaml.safe_dump(settings))
-
-    def allow_bundles(self, allow: bool) -> None:
-        """Make the gate pass every bundle, or hold every one for its size."""
-        self.set("gate", {"ne_margin": 9.0, "calibration": 9.0, "max_bytes_ratio": 99.0 if allow else 0.001})
 
     def started(self) -> list[tuple[str, str]]:
         """Return day and step of every command that was started, in order."""
@@ -245,9 +237,9 @@ def story(airflow, workspace):
     (scheduled,) = chapter("switched on", 1, ("PATCH", DAG, {"is_paused": False}))
     chapters["switched on"].log = airflow.log(scheduled, "plan")
     oldest, *_ = chapter("backfill", 3, backfill(ago(5), ago(3)))
-    workspace.allow_bundles(False)
+    change_settings(workspace.folder, {"gate": {"max_megabytes": 1e-6}})
     chapter("held", 1, backfill(ago(2), ago(2)))
-    workspace.allow_bundles(True)
+    change_settings(workspace.folder, {"gate": {"max_megabytes": 1000.0}})
     chapter("cleared", 1, clear(scheduled), anew=[scheduled["dag_run_id"]])
     chapter("by hand, now", 1, trigger(datetime.now(UTC).isoformat()))
     chapter("by hand, undated", 1, trigger(None))
@@ -301,10 +293,8 @@ def test_a_held_day_is_stored_and_reported_and_not_promoted(story):
 
 def test_the_workspace_holds_what_airflow_shows(story, workspace):
     """Every day is stored, and the champions are those whose runs reached `promote`."""
-    tags = subprocess.run(
-        ["git", "tag", "--list", "day/*"], cwd=workspace.folder, capture_output=True, text=True, check=True
-    )
-    assert tags.stdout.split() == [f"day/{ago(days)}" for days in (5, 4, 3, 2, 1)]
+    tags = git(workspace.folder, "tag", "--list", "day/*")
+    assert tags.split() == [f"day/{ago(days)}" for days in (5, 4, 3, 2, 1)]
     history = (workspace.folder / "registry" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["day"] for line in history[1:]] == [ago(5), ago(3), ago(1)]
 

@@ -95,11 +95,13 @@ def test_a_held_day_keeps_the_champion_and_a_fresh_clone_goes_on_after_it(
     change_settings(workspace, {"gate": {"max_megabytes": 1000.0}})
     git(workspace, "commit", "--quiet", "--all", "--message", "allow larger models again")
 
+    git(tmp_path, "clone", "--quiet", "--bare", str(workspace), "bare")
     clone = tmp_path / "clone"
-    git(tmp_path, "clone", "--quiet", str(workspace), str(clone))
+    git(tmp_path, "clone", "--quiet", "bare", str(clone))
     assert not (clone / f"models/{FOURTH}").exists()
     fifth = "2024-01-05"
     recprune("run", "--day", fifth, cwd=clone)
+    assert f"day/{fifth}" in git(tmp_path / "bare", "tag").split(), "the tag was pushed"
     plan = read(clone, f"plans/{fifth}.json")
     assert (plan["parent"], plan["champion"]) == (FOURTH, THIRD)
     recprune("run", "--day", fifth, cwd=workspace)
