@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Within:
-    """An interval that a number must lie in, written as in mathematics.
+    """An interval that a number must lie in, written as in mathematics. NaN and infinity never do.
 
     >>> 0.0 in Within("(0, 1]"), 1.0 in Within("(0, 1]")
     (False, True)
@@ -26,6 +26,8 @@ class Within:
 
     def __contains__(self, value: float) -> bool:
         """Say whether the value lies in the interval."""
+        if isinstance(value, float) and not math.isfinite(value):
+            return False
         low, high = (float(x) for x in self.text[1:-1].split(","))
         above = value > low if self.text[0] == "(" else value >= low
         below = value < high if self.text[-1] == ")" else value <= high
@@ -40,12 +42,25 @@ def load_settings(cls: type[T], path: Path) -> T:
             or out of range; every problem is listed.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist; make a workspace with: recprune init DIR") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date like 2024-13-45
         raise SettingsError(f"{path} is not valid YAML: {error}") from None
     return parse_settings(cls, raw, path.name)
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """YAML in which a key stands once; plain YAML silently keeps the last one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; refuse a key that stands there twice."""
+        seen = set()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key.value} is set twice", problem_mark=key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse_settings(cls: type[T], raw: object, name: str) -> T:
@@ -68,7 +83,10 @@ def _read(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
         return None if raw is None else _read(inner[0], raw, at, problems)
     if get_origin(hint) is Literal:
         if raw not in get_args(hint):
-            problems.append(f"{at} is {raw!r}; it must be one of {_names(get_args(hint))}.{_closest(raw, get_args(hint))}")
+            options = get_args(hint)
+            problems.append(
+                f"{at} is {_show(raw)}; it must be one of {_names(options)}.{_closest(raw, options)}"
+            )
         return raw
     if get_origin(hint) is tuple:
         return _read_list(get_args(hint)[0], raw, at, problems)
@@ -81,7 +99,7 @@ def _read_bounded(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
     kind, within = get_args(hint)
     before = len(problems)
     value = _read(kind, raw, at, problems)
-    if len(problems) == before and (not math.isfinite(value) or value not in within):
+    if len(problems) == before and (value not in within):
         problems.append(f"{at} is {raw}; it must lie in {within.text}.")
     return value
 
@@ -92,9 +110,11 @@ def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
         return None
     hints = get_type_hints(cls, include_extras=True)
     names = [f.name for f in fields(cls)]
-    for key in raw:
-        if key not in names:
-            problems.append(f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}")
+    problems.extend(
+        f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}"
+        for key in raw
+        if key not in names
+    )
     before, values = len(problems), {}
     for name in names:
         if name in raw:
@@ -121,17 +141,33 @@ def _read_mapping(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
     if not isinstance(raw, dict):
         problems.append(f"{at} is {_show(raw)}; it must be a mapping of names.")
         return {}
+    problems.extend(
+        f"{_join(at, key)} is named {_show(key)}; a name must be text in quotes."
+        for key in raw
+        if not isinstance(key, str)  # YAML reads yes, no, on and off as true and false
+    )
     return {str(key): _read(hint, item, _join(at, key), problems) for key, item in raw.items()}
 
 
 def _read_scalar(kind: type, raw: Any, at: str, problems: list[str]) -> Any:
     if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-        return float(raw)
+        return float(raw) if abs(raw) < _LARGEST else math.inf if raw > 0 else -math.inf
     if not isinstance(raw, kind) or (isinstance(raw, bool) and kind is not bool):
-        problems.append(f"{at} is {_show(raw)}; it must be {_KINDS[kind]}.")
+        problems.append(f"{at} is {_show(raw)}; it must be {_KINDS[kind]}.{_unquoted(kind, raw)}")
     return raw
 
 
+def _unquoted(kind: type, raw: Any) -> str:
+    """Explain numbers that YAML takes for text: those in quotes, and 1e-5 without a point."""
+    try:
+        value = kind(raw) if kind in (int, float) and isinstance(raw, str) else None
+    except ValueError:
+        return ""
+    return "" if value is None else f" YAML reads {raw} as text; write {yaml.safe_dump(value).split()[0]}."
+
+
+_LARGEST = 2**1023
+"""Whole numbers from here on are no floats."""
 _KINDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
 
 
@@ -148,5 +184,5 @@ def _names(options: tuple[Any, ...]) -> str:
 
 
 def _closest(word: object, options: Any) -> str:
-    near = difflib.get_close_matches(str(word), [str(o) for o in options], n=1)
+    near = difflib.get_close_matches(word, [str(o) for o in options], n=1) if isinstance(word, str) else []
     return f" did you mean {near[0]}?" if near else ""

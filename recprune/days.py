@@ -33,8 +33,16 @@ def add_days(day: str, n: int) -> str:
 
     >>> add_days("2017-02-28", 1)
     '2017-03-01'
+
+    Raises:
+        SettingsError: the calendar has no such day.
     """
-    return (parse_day(day) + timedelta(days=n)).isoformat()
+    try:
+        return (parse_day(day) + timedelta(days=n)).isoformat()
+    except OverflowError:
+        raise SettingsError(
+            f"{n} days after {day} is no calendar day; days run from {date.min} to {date.max}."
+        ) from None
 
 
 def days_between(first: str, last: str) -> Iterator[str]:
@@ -43,10 +51,8 @@ def days_between(first: str, last: str) -> Iterator[str]:
     >>> list(days_between("2017-02-28", "2017-03-01"))
     ['2017-02-28', '2017-03-01']
     """
-    day, end = parse_day(first), parse_day(last)
-    while day <= end:
-        yield day.isoformat()
-        day += timedelta(days=1)
+    for ordinal in range(parse_day(first).toordinal(), parse_day(last).toordinal() + 1):
+        yield date.fromordinal(ordinal).isoformat()
 
 
 def days_apart(earlier: str, later: str) -> int:

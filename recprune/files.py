@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ FORMAT = 1
 """Version of every artefact's layout; a reader refuses others."""
 
 MANIFEST = "manifest.json"
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}(\.r\d+)?")
 SCRATCH = Path("scratch")
 """Where artefacts are written before they are whole; never versioned."""
 
@@ -73,7 +75,8 @@ def artefact(path: Path, kind: str, day: str, about: dict[str, Any]) -> Iterator
     aside.mkdir(parents=True)
     try:
         yield aside
-        write_json(aside / MANIFEST, {"format": FORMAT, "kind": kind, "day": day, **about, "files": _digests(aside)})
+        manifest = {"format": FORMAT, "kind": kind, "day": day, **about, "files": _digests(aside)}
+        write_json(aside / MANIFEST, {**manifest, "digest": _digest(manifest)})
         _sync_tree(aside)
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,21 +90,25 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
     """Check an artefact against its manifest and return the manifest.
 
     Raises:
-        DamagedArtefactError: the manifest is missing, of another kind, day or format, or a file is
-            missing, too many, or has another digest.
+        DamagedArtefactError: the manifest is missing, changed, or of another kind, day or format, or a
+            file is missing, too many, or has another digest.
     """
     manifest = read_json(path / MANIFEST)
-    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest.get("day"))):
-        if manifest.get(name) != expected:
-            found = manifest.get(name)
+    if not isinstance(manifest, dict) or not _is_whole(manifest):
+        raise DamagedArtefactError(f"{path / MANIFEST} was changed since it was written; {_remedy(path)}")
+    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest["day"])):
+        if manifest[name] != expected:
+            found = manifest[name]
             raise DamagedArtefactError(f"{path}: {name} is {found!r}, expected {expected!r}; {_remedy(path)}")
     found_files = _digests(path)
     for name in sorted(manifest["files"].keys() | found_files.keys()):
         expected, found = manifest["files"].get(name), found_files.get(name)
         if expected != found:
-            what = "is missing" if found is None else "is not in the manifest" if expected is None else "was changed"
-            raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
-    return dict(manifest)
+            what = "is missing" if found is None else "is new" if expected is None else "was changed"
+            raise DamagedArtefactError(
+                f"{path}/{name} {what} since the manifest was written; {_remedy(path)}"
+            )
+    return manifest
 
 
 def manifest_digest(path: Path) -> str:
@@ -109,6 +116,19 @@ def manifest_digest(path: Path) -> str:
     if not (path / MANIFEST).exists():
         raise DamagedArtefactError(f"{path / MANIFEST} is missing; {_remedy(path)}")
     return sha256(path / MANIFEST)
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(to_json(manifest).encode()).hexdigest()
+
+
+def _is_whole(manifest: dict[str, Any]) -> bool:
+    """Say whether a manifest that was read is the one that was written."""
+    rest = {name: value for name, value in manifest.items() if name != "digest"}
+    try:
+        return bool(manifest.get("digest") == _digest(rest))
+    except ValueError:  # NaN or a lone surrogate, which were never written
+        return False
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -119,8 +139,11 @@ def _digests(folder: Path) -> dict[str, str]:
 def _remedy(path: Path) -> str:
     """Name the command that brings an artefact back: its day stands in its path."""
     for part in path.parts:
-        if len(part) >= 10 and part[:4].isdigit() and part[4] == "-":
-            return f"bring the stored one back with: recprune fetch {part} (or run that day, if it was never stored)"
+        if day := _DAY.match(part):
+            return (
+                f"bring the stored one back with: recprune fetch {day[0]} "
+                "(or run that day, if it was never stored)"
+            )
     return "see: recprune doctor"
 
 

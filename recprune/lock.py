@@ -69,7 +69,7 @@ def holder_of(path: Path) -> dict[str, Any]:
     """Return what the lock's file says of its last holder, empty if nothing."""
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 
@@ -86,11 +86,11 @@ def is_held(path: Path) -> bool:
 
 
 def _alive(pid: object) -> bool:
-    if not isinstance(pid, int):
+    if not isinstance(pid, int) or pid <= 0:  # 0 and less would mean groups of processes
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

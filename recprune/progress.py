@@ -25,7 +25,9 @@ class Progress:
         """Start."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the bar's line."""
         if self._terminal and not self._marked:
             sys.stderr.write("\n")

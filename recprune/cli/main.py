@@ -54,7 +54,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def common(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Keep a click-through-rate model fresh and cheap."""
     del version
@@ -64,14 +66,16 @@ def common(
 def init(
     directory: Annotated[Path, typer.Argument(help="The workspace to make; existing files are kept.")],
     source: Annotated[
-        str | None, typer.Option(help="simulator, complete-journey, nycflights13 or files; default: as in params.yaml.")
+        str | None,
+        typer.Option(help="simulator, complete-journey, nycflights13 or files; default: as in params.yaml."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="First day to run; default: the source's first day after the history.")
     ] = None,
     history: Annotated[int, typer.Option(min=0, help="Days before it that genesis learns.")] = 0,
     remote: Annotated[
-        str | None, typer.Option(help="DVC remote (folder or URL, for example s3://…); default: DIRECTORY/remote.")
+        str | None,
+        typer.Option(help="DVC remote (folder or URL, for example s3://…); default: DIRECTORY/remote."),
     ] = None,
 ) -> None:
     """Make a workspace: git, DVC, settings, genesis (the first champion) and the first plan.
@@ -101,7 +105,9 @@ def init(
 @app.command()
 def run(
     day: Annotated[str | None, typer.Option(help="The day to run, YYYY-MM-DD.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")
+    ] = None,
     first: Annotated[str | None, typer.Option("--from", help="First of several days.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last of several days.")] = None,
 ) -> None:
@@ -151,7 +157,10 @@ def fetch(day: Annotated[str, typer.Argument(help="A stored day.")]) -> None:
 
 @app.command()
 def rollback(
-    why: Why, to: Annotated[str | None, typer.Option(help="Day of an earlier champion; default: the one before.")] = None
+    why: Why,
+    to: Annotated[
+        str | None, typer.Option(help="Day of an earlier champion; default: the one before.")
+    ] = None,
 ) -> None:
     """Let an earlier champion serve again, at once. Learning goes on; later days must pass against it."""
     from recprune.lock import hold
@@ -189,5 +198,3 @@ def doctor() -> None:
         out.print(f"{mark} {finding.text}")
     if any(finding.kind == "bad" for finding in findings):
         raise typer.Exit(ExitCode.FAILED)
-
-

@@ -119,7 +119,15 @@ def export(day: Day, pruned: In, vocabulary: In, features: In, events: In, bundl
     """Lower the served network to ONNX and prove its parity with torch on real rows."""
     from recprune.steps import export as step
 
-    _run(step.export, day, pruned=pruned, vocabulary=vocabulary, features=features, events=events, bundle=bundle)
+    _run(
+        step.export,
+        day,
+        pruned=pruned,
+        vocabulary=vocabulary,
+        features=features,
+        events=events,
+        bundle=bundle,
+    )
 
 
 @app.command()

@@ -11,11 +11,16 @@ from rich.table import Table
 from recprune.daily.run import STEPS, Outcome
 from recprune.files import read_json
 from recprune.registry import history
-from recprune.workspace import DayState, days_with_verdict, genesis_day, read_plan, report_path, validation_path
-
-_HEADING = (
-    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
+from recprune.workspace import (
+    DayState,
+    days_with_verdict,
+    genesis_day,
+    read_plan,
+    report_path,
+    validation_path,
 )
+
+_HEADING = f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
 
 
 @contextmanager
@@ -57,7 +62,9 @@ class DayView:
             self._bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Take the bars away."""
         if self._bars:
             self._bars.stop()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.features import FeatureSet, encode
@@ -24,6 +23,7 @@ from recprune.files import SCRATCH, artefact, write_json
 from recprune.model.checkpoint import save_lines
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape, uniform_shape
+from recprune.model.threads import use_threads
 from recprune.pruning.control import Control, ramp, start_carving
 from recprune.pruning.policy import carve
 from recprune.registry import history
@@ -63,7 +63,7 @@ def make_genesis(
         days: days of history to learn; 0 for a fresh start.
         progress: called with days learned and days in all.
     """
-    torch.set_num_threads(settings.train.threads)
+    use_threads(settings.train.threads)
     schema, day = source.schema(), add_days(start, -1)
     learned = _Learned(Vocabulary.empty(schema))
     for n in range(days):
@@ -152,7 +152,11 @@ def _write(
     save_profiles(learned.profiles, settings.validate, Path(f"profiles/{day}"), day, today)
     learned.vocabulary.save(Path(f"vocab/{day}"), day)
     tail = _write_features(found.events, learned, schema, day, settings)
-    about: dict[str, Any] = {"finite": True, "restarted": False, "environment": environment(settings.train.threads)}
+    about: dict[str, Any] = {
+        "finite": True,
+        "restarted": False,
+        "environment": environment(settings.train.threads),
+    }
     about |= {"control": control.to_json(), "tail_loss": tail_losses(learned.lines, tail)}
     save_lines(Path(f"models/{day}/pruned"), day, learned.lines, about)
     with artefact(Path(f"scores/{day}/pooled"), "pooled", day, {"days": []}) as folder:

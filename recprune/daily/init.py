@@ -29,7 +29,12 @@ def prepare_workspace(source: str | None, remote: str | None) -> Settings:
         git.git("init", "--quiet", "--initial-branch", "main")
     for name in _TEMPLATES:
         if not Path(name).exists():
-            write_text(Path(name), files("recprune").joinpath("templates", f"{name.lstrip('.')}.template").read_text(encoding="utf-8"))
+            write_text(
+                Path(name),
+                files("recprune")
+                .joinpath("templates", f"{name.lstrip('.')}.template")
+                .read_text(encoding="utf-8"),
+            )
     if source is not None:
         choose_source(source)
     if not Path(".dvc").exists():
@@ -101,5 +106,3 @@ def _store_genesis(genesis: str) -> None:
     git.commit([*IN_GIT, "registry", *(f"{path}.dvc" for path in paths)], f"Genesis {genesis}")
     git.tag(genesis)
     git.push()
-
-

@@ -18,7 +18,15 @@ from recprune.steps.promote import finish, promote
 from recprune.steps.store import refuse_source_repository, store
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import STAGES, foreign_inputs
-from recprune.workspace import DayState, day_state, genesis_day, is_quarantined, plan_path, planned_days, read_plan
+from recprune.workspace import (
+    DayState,
+    day_state,
+    genesis_day,
+    is_quarantined,
+    plan_path,
+    planned_days,
+    read_plan,
+)
 
 STEPS = ("plan", *STAGES, "store", "promote", "report")
 """Every step of a day, in order."""
@@ -142,7 +150,9 @@ def _repro(day: str, arguments: list[str], handle: int, listener: Listener) -> N
     log = Path(".recprune/logs") / f"{day}.log"
     if not dvc.repro(arguments, hearing.hear, [handle], log):
         told = "\n".join(hearing.errors) or f"{hearing.stage or 'dvc'} failed: {hearing.last}"
-        raise RecpruneError(f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}")
+        raise RecpruneError(
+            f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}"
+        )
 
 
 class _Hearing:
@@ -163,7 +173,7 @@ class _Hearing:
             self.listener.progress(int(done), int(total))
         elif line.startswith(_ERROR):
             self.errors.append(line.removeprefix(_ERROR))
-        elif line.strip():
+        elif line.strip() and not line.startswith("ERROR: failed to reproduce"):
             self.last = line.strip()
 
 
@@ -181,5 +191,3 @@ def _finish_last_day() -> None:
     days = planned_days()[1:]
     if days and days[-1] in git.stored_days() and day_state(days[-1]).verdict == "passed":
         promote(day=days[-1])
-
-

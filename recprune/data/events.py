@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 
 from recprune.data.schema import MISSING_INT, MISSING_STRING, Feature, Schema
 from recprune.data.sources.source import RawBatch
 
 ASIDE = {"kind": pl.String, "line": pl.Int64, "reason": pl.String, "raw": pl.String}
 """Columns of the rows set aside; kind is rejected, duplicate or late."""
+
+_LINE, _REASON = "\0line", "\0reason"
+"""Columns of our own beside the source's, which may have any name."""
+
+_ISO_TIME = r"""(?x) ^
+    ([0-9]{4}-[0-9]{2}-[0-9]{2})
+    (?: [T\ ] ([0-9]{2}:[0-9]{2}) (:[0-9]{2} (?: \.[0-9]{1,9} )? )? )?
+    (?: Z | ([+-][0-9]{2}) :? ([0-9]{2})? )? $"""
 
 _DTYPES: dict[str, Any] = {"float32": pl.Float32, "int64": pl.Int64, "string": pl.String}
 
@@ -56,14 +65,17 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
     for batch in batches:
         _check_batch(batch, schema, day, text, seen)
     events = pl.concat(seen.accepted) if seen.accepted else _no_events(schema)
-    key = list(schema.key) or [c for c in events.columns if c != "line"]
+    columns = [c for c in events.columns if c != _LINE]
+    key = list(schema.key) or columns
     first = events.select(pl.struct(key).is_first_distinct()).to_series()
     duplicates = events.filter(~first)
     if not duplicates.is_empty():
-        seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), key))
-    events = events.filter(first).sort("event_time", "line", maintain_order=True)
-    events = events.with_columns(row_hash=pl.Series(_hash(events.select(key)), dtype=pl.UInt64)).drop("line")
-    aside = pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
+        seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
+    events = events.filter(first).sort("event_time", _LINE, maintain_order=True)
+    events = events.with_columns(row_hash=pl.Series(_hash(events.select(key)), dtype=pl.UInt64)).drop(_LINE)
+    aside = (
+        pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
+    )
     kinds = dict(aside.group_by("kind").len().iter_rows())
     counts = {"read": seen.read, "accepted": events.height}
     counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
@@ -71,25 +83,24 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
 
 
 def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _Checked) -> None:
-    raw = pl.DataFrame(batch.rows).with_columns(line=pl.Series(batch.lines, dtype=pl.Int64))
+    raw = _frame(batch)
     seen.read += raw.height + len(batch.broken)
     if batch.broken:
-        rows = [("rejected", b.line, b.reason, b.text) for b in batch.broken]
-        seen.aside.append(pl.DataFrame(rows, schema=ASIDE, orient="row"))
-    seen.problems |= dict.fromkeys(_column_problems(raw, schema, text))
-    typed, reasons = _type_columns(raw, schema)
-    reason = pl.coalesce(*reasons)
+        broken = [("rejected", b.line, b.reason, b.text) for b in batch.broken]
+        seen.aside.append(pl.DataFrame(broken, schema=ASIDE, orient="row"))
+    seen.problems |= dict.fromkeys(_column_problems(batch.rows.schema, schema, text))
+    typed = _type_columns(raw, schema)
     other_day = pl.col("event_time").dt.date() != day
-    typed = typed.with_columns(reason=reason)
-    bad, good = pl.col("reason").is_not_null(), pl.col("reason").is_null()
-    columns = batch.rows.schema.names
+    bad, good = pl.col(_REASON).is_not_null(), pl.col(_REASON).is_null()
+    columns = [c for c in raw.columns if c != _LINE]
     for kind, rows, why in (
-        ("rejected", bad, pl.col("reason")),
+        ("rejected", bad, pl.col(_REASON)),
         ("late", good & other_day, "belongs to " + pl.col("event_time").dt.date().cast(pl.String)),
     ):
         chosen = typed.select(rows).to_series()
         if chosen.any():
-            seen.aside.append(_set_aside(raw.filter(chosen), kind, typed.filter(chosen).select(why).to_series(), columns))
+            reason = typed.filter(chosen).select(why).to_series()
+            seen.aside.append(_set_aside(raw.filter(chosen), kind, reason, columns))
     seen.accepted.append(typed.filter(good & ~other_day).select(_no_events(schema).columns))
 
 
@@ -97,32 +108,60 @@ def _no_events(schema: Schema) -> pl.DataFrame:
     columns: dict[str, Any] = dict.fromkeys(schema.key, pl.String)
     columns |= {"event_time": pl.Datetime("us", "UTC"), "label": pl.Int8}
     columns |= {f.name: _DTYPES[f.dtype] for f in schema.features}
-    return pl.DataFrame(schema={**columns, "line": pl.Int64})
+    return pl.DataFrame(schema={**columns, _LINE: pl.Int64})
 
 
-def _column_problems(raw: pl.DataFrame, schema: Schema, text: bool) -> Iterator[str]:
-    wanted = [schema.label, schema.time, *schema.key, *(f.name for f in schema.features)]
-    for name in dict.fromkeys(wanted):
-        if name not in raw.columns:
+def _frame(batch: RawBatch) -> pl.DataFrame:
+    """Return the rows with their lines; columns of a type that no event has become text."""
+    rows = batch.rows
+    columns: dict[str, pl.Series] = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        columns.setdefault(name, pl.Series(name, pl.from_arrow(_plain(column))))
+    return pl.DataFrame({**columns, _LINE: pl.Series(batch.lines, dtype=pl.Int64)})
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.dictionary_decode())
+    if pa.types.is_timestamp(kind):  # the same instant; Polars does not know every name of a zone
+        return column.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else column
+    if pa.types.is_date(kind) or any(is_kind(kind) for is_kind in (*_NUMBERS, *_TEXTS, pa.types.is_null)):
+        return column
+    return pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())
+
+
+def _column_problems(found: pa.Schema, schema: Schema, text: bool) -> Iterator[str]:
+    dtypes = {schema.label: "", schema.time: "time"} | dict.fromkeys(schema.key, "")
+    dtypes |= {f.name: f.dtype for f in schema.features}
+    for name, dtype in dtypes.items():
+        count = found.names.count(name)
+        if count == 0:
             yield f"column {name} is missing"
-    for feature in schema.features:
-        if feature.name in raw.columns and not text and not _fits(raw.schema[feature.name], feature):
-            found = str(raw.schema[feature.name])
-            yield f"column {feature.name} is of type {found}; the schema says {feature.dtype}"
+        elif count > 1:
+            yield f"column {name} comes {count} times"
+        elif not text and not _fits(found.field(name).type, dtype):
+            yield f"column {name} is of type {found.field(name).type}; the schema says {dtype}"
 
 
-def _fits(found: pl.DataType, feature: Feature) -> bool:
-    if found == pl.Null:
-        return True
-    if feature.type == "numeric":
-        return found.is_numeric() or found == pl.Boolean
-    if feature.dtype == "int64":
-        return found.is_integer()
-    return found.base_type() in (pl.String, pl.Categorical, pl.Enum)
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal128)
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_FITTING: dict[str, tuple[Any, ...]] = {
+    "float32": _NUMBERS,
+    "int64": (pa.types.is_integer,),
+    "string": _TEXTS,
+    "time": (pa.types.is_timestamp, pa.types.is_date, *_TEXTS),
+}
 
 
-def _type_columns(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list[pl.Expr]]:
-    """Return typed columns and, per rule, an expression: the reason a row breaks it, or null."""
+def _fits(found: pa.DataType, dtype: str) -> bool:
+    """Say whether a column's type is one that a feature or the time may come in; all nulls fit."""
+    kind = found.value_type if pa.types.is_dictionary(found) else found
+    return not dtype or pa.types.is_null(kind) or any(is_kind(kind) for is_kind in _FITTING[dtype])
+
+
+def _type_columns(raw: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return typed columns, lines, and the first reason why a row cannot be used, or null."""
     label, label_reason = _label(raw, schema.label)
     time, time_reason = _time(raw, schema.time)
     columns, reasons = [label, time], [label_reason, time_reason]
@@ -131,21 +170,20 @@ def _type_columns(raw: pl.DataFrame, schema: Schema) -> tuple[pl.DataFrame, list
         columns.append(column)
         reasons.append(reason)
     names = {f.name for f in schema.features}
-    for name in schema.key:
-        if name not in names:
-            columns.append(_column(raw, name, pl.String).alias(name))
-    typed = raw.select(*columns, "line", *(r.alias(f"@{i}") for i, r in enumerate(reasons)))
-    keys = [pl.col(name).cast(pl.String) for name in schema.key if name not in names]
-    return typed.with_columns(keys), [pl.col(f"@{i}") for i in range(len(reasons))]
+    columns += [_column(raw, name, pl.String).alias(name) for name in schema.key if name not in names]
+    return raw.select(*columns, pl.col(_LINE), pl.coalesce(*reasons).alias(_REASON))
 
 
 def _column(raw: pl.DataFrame, name: str, dtype: Any) -> pl.Expr:
     return pl.col(name).cast(dtype, strict=False) if name in raw.columns else pl.lit(None, dtype=dtype)
 
 
+def _shown(raw: pl.DataFrame, name: str) -> pl.Expr:
+    return _column(raw, name, pl.String).fill_null("missing").str.slice(0, 40)
+
+
 def _label(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
-    value = _column(raw, name, pl.Float64)
-    shown = _column(raw, name, pl.String).fill_null("missing").str.slice(0, 40)
+    value, shown = _column(raw, name, pl.Float64), _shown(raw, name)
     bad = value.is_null() | value.is_nan() | ~value.is_in([0.0, 1.0])
     reason = pl.when(bad).then(pl.lit(f"label {name} is not 0 or 1: ") + shown)
     return pl.when(~bad).then(value).cast(pl.Int8).alias("label"), reason
@@ -153,15 +191,22 @@ def _label(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
 
 def _time(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
     dtype = raw.schema.get(name, pl.Null())
-    value = _column(raw, name, pl.Datetime("us", "UTC"))
+    value = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
     if isinstance(dtype, pl.String):
-        value = pl.col(name).str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-    elif isinstance(dtype, pl.Datetime):
-        zone = dtype.time_zone
-        value = pl.col(name).dt.cast_time_unit("us")
-        value = value.dt.convert_time_zone("UTC") if zone else value.dt.replace_time_zone("UTC")
-    shown = _column(raw, name, pl.String).fill_null("missing").str.slice(0, 40)
-    return value.alias("event_time"), pl.when(value.is_null()).then(pl.lit(f"time {name} is no time: ") + shown)
+        value = _iso_time(pl.col(name))
+    elif isinstance(dtype, pl.Datetime | pl.Date):
+        value = pl.col(name).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    reason = pl.lit(f"time {name} is no time: ") + _shown(raw, name)
+    return value.alias("event_time"), pl.when(value.is_null()).then(reason)
+
+
+def _iso_time(text: pl.Expr) -> pl.Expr:
+    """Read ISO 8601 text, UTC where it names no zone; each value for itself, whatever the others are."""
+    part = text.str.strip_chars().str.extract_groups(_ISO_TIME).struct
+    clock, seconds = part.field("2").fill_null("00:00"), part.field("3").fill_null(":00")
+    zone = part.field("4").fill_null("+00") + part.field("5").fill_null("00")
+    whole = part.field("1") + " " + clock + seconds + zone
+    return whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
 
 
 def _feature(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
@@ -169,11 +214,11 @@ def _feature(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
     given = pl.col(name).is_not_null() if name in raw.columns else pl.lit(False)
     if name in raw.columns and raw.schema[name] == pl.String:
         given = given & (pl.col(name) != "")
-    shown = _column(raw, name, pl.String).str.slice(0, 40)
+    shown = _shown(raw, name)
     if feature.type == "numeric":
         value = _column(raw, name, pl.Float64)
         whole = value.cast(pl.Float32)
-        reason = (
+        reason: pl.Expr = (
             pl.when(given & value.is_null())
             .then(pl.lit(f"{name} is not a number: ") + shown)
             .when(whole.is_infinite())
@@ -187,14 +232,20 @@ def _feature(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
     return _column(raw, name, pl.String).fill_null(MISSING_STRING).alias(name), pl.lit(None, dtype=pl.String)
 
 
-def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:
-    raw = [json.dumps(row, default=str, ensure_ascii=False) for row in rows.select(columns).iter_rows(named=True)]
+def _set_aside(
+    rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]
+) -> pl.DataFrame:
+    times = pl.selectors.temporal().cast(pl.String)  # Python's own end with the year 9999
+    shown = rows.select(columns).with_columns(times).iter_rows(named=True)
+    raw = [json.dumps(row, default=str, ensure_ascii=False) for row in shown]
     return rows.select(
-        kind=pl.lit(kind), line=pl.col("line"), reason=reason, raw=pl.Series(raw, dtype=pl.String)
+        kind=pl.lit(kind), line=pl.col(_LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String)
     )
 
 
 def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Hash each row's key, the same on every machine and with every library version (SipHash, fixed key)."""
-    text = key.select(pl.concat_str(pl.all().cast(pl.String), separator="\x1f", ignore_nulls=True)).to_series()
-    return pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False)
+    text = key.select(
+        pl.concat_str(pl.all().cast(pl.String), separator="\x1f", ignore_nulls=True)
+    ).to_series()
+    return np.asarray(pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))

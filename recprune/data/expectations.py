@@ -6,12 +6,15 @@ with the sampling noise of a small day, so that the verdict does not depend on v
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from recprune.data.profile import Profile, drift
+from recprune.days import days_apart
 from recprune.settings import ValidateSettings
 
+WIDEST = 4
+"""Times that bounds are widened at most while days are quarantined."""
 ENOUGH = 3
 """Fewer good days than this are not compared with: only the settings' own bounds hold."""
 
@@ -30,9 +33,9 @@ class Expectation:
 
     def sentence(self) -> str:
         """Say what was observed, what was expected, and where the bounds come from."""
-        seen = "nothing" if self.observed is None else f"{self.observed:.4g}"
-        low = "" if self.low is None else f"at least {self.low:.4g}"
-        high = "" if self.high is None else f"at most {self.high:.4g}"
+        seen = "nothing" if self.observed is None else _show(self.observed)
+        low = "" if self.low is None else f"at least {_show(self.low)}"
+        high = "" if self.high is None else f"at most {_show(self.high)}"
         whence = (
             f"from {len(self.compared_with)} good days, {self.compared_with[0]} to {self.compared_with[-1]}"
             if self.compared_with
@@ -41,12 +44,33 @@ class Expectation:
         return f"{self.name} is {seen}, expected {' and '.join(filter(None, (low, high)))} ({whence})"
 
 
+def _show(value: float) -> str:
+    """Show four digits, or a large number's whole part: a million rows are no 1e+06."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
 def expectations(today: Profile, earlier: Sequence[Profile], rules: ValidateSettings) -> list[Expectation]:
     """Return every expectation on a day, with what was observed."""
     found = list(_from_settings(today, rules))
     if len(earlier) >= ENOUGH:
-        found += _from_days(today, earlier, rules)
+        found += _from_days(today, earlier, _widened(rules, days_apart(earlier[-1]["day"], today["day"]) - 1))
     return found
+
+
+def _widened(rules: ValidateSettings, gap: int) -> ValidateSettings:
+    """Widen the margins with each day since the last good one, up to `WIDEST` times.
+
+    A lasting change, like a product that takes a quarter of the traffic, would else be quarantined for ever,
+    since the days compared with stay the same; a fault of one day is caught as before.
+    """
+    times = min(WIDEST, 1 + max(0, gap))
+    return replace(
+        rules,
+        share_margin=min(1.0, times * rules.share_margin),
+        tolerance=times * rules.tolerance,
+        mean_margin=times * rules.mean_margin,
+        max_psi=times * rules.max_psi,
+    )
 
 
 def _from_settings(today: Profile, rules: ValidateSettings) -> Iterator[Expectation]:
@@ -54,7 +78,8 @@ def _from_settings(today: Profile, rules: ValidateSettings) -> Iterator[Expectat
     yield Expectation("share of rejected rows", today["shares"]["rejected"], None, rules.max_rejected)
     yield Expectation("share of duplicate rows", today["shares"]["duplicate"], None, rules.max_duplicates)
     yield Expectation("share of late rows", today["shares"]["late"], None, rules.max_late)
-    yield Expectation("base rate", today["base_rate"], *rules.base_rate)
+    low, high = rules.base_rate
+    yield Expectation("base rate", today["base_rate"], low, high)
 
 
 def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettings) -> Iterator[Expectation]:
@@ -66,12 +91,16 @@ def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettin
     yield _share("base rate vs the usual", today["base_rate"], rates, rows, rules, days)
     for name, mine in today["numeric"].items():
         theirs = [p["numeric"][name] for p in earlier]
-        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
+        yield _share(
+            f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days
+        )
         yield from _mean(name, mine, theirs, rules, days)
         yield _drift(name, "numeric", today, earlier, rules, days)
     for name, mine in today["categorical"].items():
         theirs = [p["categorical"][name] for p in earlier]
-        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
+        yield _share(
+            f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days
+        )
         known = [t["new"] for t in theirs if t["new"] is not None]
         if mine["new"] is not None and len(known) >= ENOUGH:
             yield _share(f"{name}: share of new ids", mine["new"], known, rows, rules, days)
@@ -82,13 +111,18 @@ def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettin
 
 
 def _share(
-    name: str, observed: float | None, before: list[float], rows: int, rules: ValidateSettings, days: tuple[str, ...]
+    name: str,
+    observed: float | None,
+    before: list[float],
+    rows: int,
+    rules: ValidateSettings,
+    days: tuple[str, ...],
 ) -> Expectation:
     """Bound a share: median ± the largest of margin, robust spread, and sampling noise."""
     middle = median(before)
     noise = 4 * math.sqrt(max(middle * (1 - middle), 1 / max(rows, 1)) / max(rows, 1))
     reach = max(rules.share_margin, rules.tolerance * _spread(before)) + noise
-    return Expectation(name, observed, middle - reach, middle + reach, days)
+    return Expectation(name, observed, max(0.0, middle - reach), min(1.0, middle + reach), days)
 
 
 def _mean(
@@ -104,7 +138,12 @@ def _mean(
 
 
 def _drift(
-    name: str, kind: str, today: Profile, earlier: Sequence[Profile], rules: ValidateSettings, days: tuple[str, ...]
+    name: str,
+    kind: str,
+    today: Profile,
+    earlier: Sequence[Profile],
+    rules: ValidateSettings,
+    days: tuple[str, ...],
 ) -> Expectation:
     """Bound the stability index: `max_psi`, or twice what the compared days show against each other.
 

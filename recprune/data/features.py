@@ -46,7 +46,9 @@ class FeatureSet:
     @classmethod
     def load(cls, folder: Path) -> "FeatureSet":
         """Map the arrays into memory; pickled objects are refused."""
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__]
+        arrays = [
+            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__
+        ]
         return cls(*arrays)
 
 
@@ -65,4 +67,4 @@ def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> Feat
 
 def calibrating_half(row_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Say which rows of the tail calibrate and choose the lowering; the others gate. By hash, so for ever."""
-    return (row_hash >> np.uint64(7)) % np.uint64(2) == 0
+    return np.asarray((row_hash >> np.uint64(7)) % np.uint64(2) == 0)

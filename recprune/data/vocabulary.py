@@ -69,7 +69,7 @@ class Vocabulary:
 
     def save(self, path: Path, day: str) -> None:
         """Write the vocabulary as an artefact."""
-        about: dict[str, Any] = {"features": [f.name for f in self.features], "sizes": list(self.sizes())}
+        about: dict[str, Any] = {"features": _names(self.features), "sizes": list(self.sizes())}
         with artefact(path, "vocabulary", day, about) as folder:
             for i, feature in enumerate(self.features):
                 self.tables[feature.name].write_parquet(folder / f"{i:03d}.parquet")
@@ -82,17 +82,24 @@ class Vocabulary:
             DamagedArtefactError: it is damaged, or it was made for other features.
         """
         manifest = open_artefact(path, "vocabulary")
-        names = [f.name for f in schema.categorical]
+        names = _names(schema.categorical)
         if manifest["features"] != names:
             raise DamagedArtefactError(
-                f"{path} holds the features {manifest['features']}, the events have {names}; "
-                "the schema changed: start a new workspace with recprune init, or restore the schema."
+                f"{path} holds the features {', '.join(manifest['features']) or 'none'}, "
+                f"the events have {', '.join(names) or 'none'}; the schema changed: "
+                "start a new workspace with recprune init, or restore the schema."
             )
-        tables = {f.name: pl.read_parquet(path / f"{i:03d}.parquet") for i, f in enumerate(schema.categorical)}
+        tables = {
+            f.name: pl.read_parquet(path / f"{i:03d}.parquet") for i, f in enumerate(schema.categorical)
+        }
         vocabulary = cls(schema.categorical, tables)
         if list(vocabulary.sizes()) != manifest["sizes"]:
             raise DamagedArtefactError(f"{path}: sizes {vocabulary.sizes()} differ from the manifest's.")
         return vocabulary
+
+
+def _names(features: tuple[Feature, ...]) -> list[str]:
+    return [f"{f.name} ({f.dtype})" for f in features]
 
 
 def _table(feature: Feature) -> pl.DataFrame:

@@ -1,0 +1,1 @@
+"""From a trained line to an ONNX file."""

@@ -7,9 +7,11 @@ from recprune.metrics.scores import probability
 
 
 def fit_offset(label: NDArray[np.float32], logit: NDArray[np.float64], prior: float) -> float:
-    """Return the offset b that minimizes Σ log loss(y, logit + b) + b² / (2·prior²) (Newton).
+    """Return the offset b that minimizes Σ log loss(y, logit + b) + b² / (2·prior²).
 
     A small tail says little about the base rate, so that the offset stays near 0 until the rows insist.
+    The slope Σ (p − y) + b/prior² rises with b and changes its sign between the bounds, so that halving
+    them finds its zero (Newton's steps run away when the logits are far off and the prior is wide).
 
     Args:
         label: 0 or 1 (N,).
@@ -18,9 +20,10 @@ def fit_offset(label: NDArray[np.float32], logit: NDArray[np.float64], prior: fl
     """
     if prior == 0 or len(label) == 0:
         return 0.0
-    offset = 0.0
-    for _ in range(25):
-        p = probability(logit + offset)
-        slope = float(np.sum(p - label)) + offset / prior**2
-        offset -= slope / (float(np.sum(p * (1 - p))) + 1 / prior**2)
-    return float(offset)
+    clicks = float(np.sum(label))
+    low, high = -(prior**2) * (len(label) - clicks), prior**2 * clicks
+    for _ in range(80):
+        offset = (low + high) / 2
+        slope = float(np.sum(probability(logit + offset) - label)) + offset / prior**2
+        low, high = (offset, high) if slope < 0 else (low, offset)
+    return (low + high) / 2

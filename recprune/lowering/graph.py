@@ -7,6 +7,7 @@ Legend: N rows of a request, D embedding width, V used vectors, K kept inputs.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from recprune.data.schema import MISSING_INT, Feature, Schema
 from recprune.data.vocabulary import Vocabulary
-from recprune.model.dlrm import CLIP
+from recprune.model.dlrm import CLIP, LARGEST
 from recprune.model.line import Line
 
 OPSETS = {"": 20, "ai.onnx.ml": 3}
@@ -50,11 +51,12 @@ class _Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def node(self, kind: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: object) -> str:
-        name = output or f"recprune/{len(self.nodes)}/{kind}"
-        self.nodes.append(
-            helper.make_node(kind, list(inputs), [name], name=f"recprune/{len(self.nodes)}", domain=domain, **attributes)
-        )
+    def node(
+        self, kind: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: Any
+    ) -> str:
+        own = f"recprune/{len(self.nodes)}"
+        name = output or f"{own}/{kind}"
+        self.nodes.append(helper.make_node(kind, inputs, [name], name=own, domain=domain, **attributes))
         return name
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
@@ -98,7 +100,7 @@ def _lookup(build: _Builder, feature: Feature, vocabulary: Vocabulary) -> str:
     known = vocabulary.admitted(feature.name)
     rows = [int(r) for r in known["row"]] or [0]
     if feature.dtype == "int64":
-        keys: dict[str, object] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
+        keys: dict[str, Any] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
     else:
         keys = {"keys_strings": known["id"].to_list() or [NO_STRING]}
     return build.node(
@@ -107,24 +109,28 @@ def _lookup(build: _Builder, feature: Feature, vocabulary: Vocabulary) -> str:
 
 
 def _numbers(build: _Builder, line: Line, schema: Schema) -> str:
-    """Return the bottom network's output (N, D): see `dlrm.standardize`."""
+    """Return the bottom network's output (N, D): see `dlrm.standardize`, float64 up to its last line."""
     axis = build.constant("axis1", np.array([1], np.int64))
     columns = [build.node("Unsqueeze", [f.name, axis]) for f in schema.numeric]
-    raw = build.node("Concat", columns, axis=1)  # (N, Q)
+    raw = build.node("Cast", [build.node("Concat", columns, axis=1)], to=TensorProto.DOUBLE)  # (N, Q)
     missing = build.node("IsNaN", [raw])
-    zero = build.constant("zero", np.array(0, np.float32))
-    limits = [build.constant("lowest", np.array(-3e38, np.float32)), build.constant("highest", np.array(3e38, np.float32))]
-    finite = build.node("Clip", [build.node("Where", [missing, zero, raw]), *limits])
-    grown = build.node("Add", [build.node("Abs", [finite]), build.constant("one", np.array(1, np.float32))])
+    zero, one = (build.constant(str(value), np.array(value, np.float64)) for value in (0, 1))
+    finite = _clip(build, build.node("Where", [missing, zero, raw]), "largest", LARGEST)
+    grown = build.node("Add", [build.node("Abs", [finite]), one])
     squeezed = build.node("Mul", [build.node("Sign", [finite]), build.node("Log", [grown])])
     mean, deviation = (x.numpy() for x in line.scale())
     centred = build.node("Sub", [squeezed, build.constant("mean", mean)])
     z = build.node("Div", [centred, build.constant("deviation", deviation)])
-    there = build.node("Where", [missing, zero, z])
-    ends = [build.constant("least", np.array(-CLIP, np.float32)), build.constant("most", np.array(CLIP, np.float32))]
-    flags = build.node("Cast", [missing], to=TensorProto.FLOAT)
-    both = build.node("Concat", [build.node("Clip", [there, *ends]), flags], axis=1)  # (N, 2Q)
-    return _tower(build, line, "bottom", len(line.shape.bottom), both, 0.0)
+    there = _clip(build, build.node("Where", [missing, zero, z]), "clip", CLIP)
+    flags = build.node("Cast", [missing], to=TensorProto.DOUBLE)
+    both = build.node("Concat", [there, flags], axis=1)  # (N, 2Q)
+    single = build.node("Cast", [both], to=TensorProto.FLOAT)
+    return _tower(build, line, "bottom", len(line.shape.bottom), single, 0.0)
+
+
+def _clip(build: _Builder, x: str, name: str, limit: float) -> str:
+    ends = [build.constant(f"{sign}{name}", np.array(float(f"{sign}{limit}"))) for sign in "-+"]
+    return build.node("Clip", [x, *ends])
 
 
 def _inputs(build: _Builder, line: Line, vectors: list[str], place: dict[int, int]) -> str:

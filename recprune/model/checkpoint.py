@@ -1,5 +1,7 @@
 """Lines on disk: one safetensors file each, described in the manifest, checked before use."""
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,12 @@ from torch import Tensor
 
 from recprune.errors import DamagedArtefactError, NotFiniteError
 from recprune.files import artefact, open_artefact
-from recprune.model.line import Line, new_line
+from recprune.model.line import Line
 from recprune.model.shape import Shape
 
 KIND = "lines"
 LARGEST_MOMENT = 1e12
-"""An optimizer state beyond this is not one that training left behind (DeepRec #1023: 1e38 after a restore)."""
+"""Training leaves no optimizer state beyond this behind (DeepRec #1023: 1e38 after a restore)."""
 _PARTS = ("weights", "moments", "numbers", "importance")
 
 
@@ -23,18 +25,17 @@ def save_lines(path: Path, day: str, lines: dict[str, Line], about: dict[str, An
     """Write lines as an artefact; `about` goes into the manifest, beside `lines`.
 
     Raises:
-        NotFiniteError: a tensor is not finite; nothing is written.
+        NotFiniteError: a line is not sound; nothing is written.
     """
     described = {}
     for name, line in lines.items():
-        tensors = _flatten(line)
-        check_finite(name, tensors)
+        check_sound(name, line)
         described[name] = {
             "shape": line.shape.to_json(),
             "sizes": list(line.sizes),
             "step": line.step,
             "flops": line.shape.flops(),
-            "tensors": {key: list(tensor.shape) for key, tensor in tensors.items()},
+            "tensors": {key: list(tensor.shape) for key, tensor in _flatten(line).items()},
         }
     with artefact(path, KIND, day, {**about, "lines": described}) as folder:
         for name, line in lines.items():
@@ -45,23 +46,18 @@ def load_lines(path: Path, day: str | None = None) -> tuple[dict[str, Line], dic
     """Read lines and the manifest.
 
     Raises:
-        DamagedArtefactError: a file, a tensor's name or its shape is not what the manifest and the
+        DamagedArtefactError: a file, a tensor's name, type or shape is not what the manifest and the
             network's shape say, or a value is not finite or not sane.
     """
     manifest = open_artefact(path, KIND, day)
     return {name: _load(path, name, about) for name, about in manifest["lines"].items()}, manifest
 
 
-def check_finite(name: str, tensors: dict[str, Tensor]) -> None:
-    """Raise NotFiniteError naming the tensors that hold NaN or infinity."""
-    bad = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise NotFiniteError(f"line {name}: {', '.join(bad)} hold values that are not finite")
-
-
-def is_finite(line: Line) -> bool:
-    """Say whether every tensor of the line is finite."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in _flatten(line).values())
+def check_sound(name: str, line: Line) -> None:
+    """Raise NotFiniteError if a tensor holds what could not be loaded again."""
+    faults = list(_faults(_flatten(line)))
+    if faults:
+        raise NotFiniteError(f"line {name}: {'; '.join(faults)}")
 
 
 def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
@@ -71,31 +67,50 @@ def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
     except (SafetensorError, OSError) as error:
         raise DamagedArtefactError(f"{file} cannot be read ({error}); {_way_out(path)}") from None
     shape = Shape.from_json(about["shape"])
-    expected = _flatten(new_line(shape, about["sizes"], seed=0))
-    found = {k: list(t.shape) for k, t in tensors.items()}
-    for key, tensor in expected.items():
-        if found.get(key) != list(tensor.shape):
+    if about["tensors"] != {key: list(tensor.shape) for key, tensor in tensors.items()}:
+        raise DamagedArtefactError(f"{file} holds other tensors than the manifest says; {_way_out(path)}")
+    expected, optional = _expected(shape, about["sizes"])
+    for key in [*expected, *(k for k in tensors if k not in expected)]:
+        found = _kind(tensors[key].shape, tensors[key].dtype) if key in tensors else "missing"
+        wanted = expected.get(key) or optional.get(key, "no such tensor")
+        if found != wanted:
             raise DamagedArtefactError(
-                f"{file}: tensor {key} is {found.get(key, 'missing')} on disk, "
-                f"the network's shape says {list(tensor.shape)}; {_way_out(path)}"
+                f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; {_way_out(path)}"
             )
-    extra = [k for k in found if k not in expected and not k.startswith("importance/")]
-    if extra or about["tensors"] != found:
-        raise DamagedArtefactError(f"{file}: tensors {extra or list(found)} are not in the manifest; {_way_out(path)}")
-    _check_sane(file, tensors, path)
+    for fault in _faults(tensors):
+        raise DamagedArtefactError(f"{file}: {fault}; {_way_out(path)}")
     return _unflatten(shape, about, tensors)
 
 
-def _check_sane(file: Path, tensors: dict[str, Tensor], path: Path) -> None:
+def _expected(shape: Shape, sizes: Sequence[int]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what a line of this shape must hold, and what it holds once it has learned."""
+    float32, float64 = torch.float32, torch.float64
+    must = {"weights/embedding": _kind((sum(sizes), shape.embedding), float32)}
+    must["moments/embedding.square"] = _kind((sum(sizes),), float32)
+    for layer, inputs, outputs in shape.layers():
+        for name, size in ((f"{layer}.weight", (outputs, inputs)), (f"{layer}.bias", (outputs,))):
+            keys = (f"weights/{name}", f"moments/{name}.first", f"moments/{name}.second")
+            must |= dict.fromkeys(keys, _kind(size, float32))
+    statistics = (f"numbers/{name}" for name in ("count", "mean", "square"))
+    must |= dict.fromkeys(statistics, _kind((len(shape.numeric),), float64))
+    return must, {f"importance/{k}": _kind((width,), float32) for k, width in shape.widths().items()}
+
+
+def _kind(size: Sequence[int], dtype: torch.dtype) -> str:
+    return f"{list(size)} {str(dtype).removeprefix('torch.')}"
+
+
+def _faults(tensors: dict[str, Tensor]) -> Iterator[str]:
+    """Yield what training never leaves behind: values not finite, moments out of range."""
     for key, tensor in tensors.items():
         low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
+        squared = key.endswith((".second", ".square"))
         if not bool(torch.isfinite(tensor).all()):
-            raise DamagedArtefactError(f"{file}: tensor {key} holds values that are not finite; {_way_out(path)}")
-        squared = key.startswith("moments/") and key.endswith((".second", ".square"))
-        if key.startswith("moments/") and (max(abs(low), high) > LARGEST_MOMENT or (squared and low < 0)):
-            raise DamagedArtefactError(
-                f"{file}: optimizer state {key} ranges from {low:.3g} to {high:.3g}, which training never leaves "
-                f"behind; {_way_out(path)}"
+            yield f"tensor {key} holds values that are not finite"
+        elif key.startswith("moments/") and (max(-low, high) > LARGEST_MOMENT or (squared and low < 0)):
+            yield (
+                f"optimizer state {key} ranges from {low:.3g} to {high:.3g}, "
+                "which training never leaves behind"
             )
 
 
@@ -112,11 +127,11 @@ def _unflatten(shape: Shape, about: dict[str, Any], tensors: dict[str, Tensor]) 
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
         parts[part][name] = tensor
-    order = new_line(shape, (1,) * len(about["sizes"]), seed=0).weights
-    parts["weights"] = {name: parts["weights"][name] for name in order}
+    layers = [f"{layer}.{kind}" for layer, _, _ in shape.layers() for kind in ("weight", "bias")]
+    parts["weights"] = {name: parts["weights"][name] for name in ("embedding", *layers)}
     return Line(shape=shape, sizes=tuple(about["sizes"]), step=about["step"], **parts)
 
 
 def _way_out(path: Path) -> str:
-    day = next((p for p in path.parts if p[:4].isdigit()), "DAY")
+    day = next((part for part in path.parts if re.match(r"\d{4}-\d{2}-\d{2}", part)), "DAY")
     return f"the file is damaged or was replaced; bring the stored one back with: recprune fetch {day}"

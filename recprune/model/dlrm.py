@@ -17,8 +17,8 @@ from recprune.model.shape import Shape
 Tensors = dict[str, Tensor]
 CLIP = 8.0
 """Largest standardized number."""
-
-
+LARGEST = 3e38
+"""Infinite numbers are taken as this one."""
 
 
 def initial_weights(shape: Shape, generator: torch.Generator) -> Tensors:
@@ -33,7 +33,7 @@ def initial_weights(shape: Shape, generator: torch.Generator) -> Tensors:
 
 
 def initial_rows(rows: int, width: int, generator: torch.Generator) -> Tensor:
-    """Draw embedding rows (R, D): normal, standard deviation 1/√D of a unit vector's entry times 0.5."""
+    """Draw embedding rows (R, D): normal, standard deviation 1 / (4·√D)."""
     return torch.randn(rows, width, generator=generator) * (0.25 / width**0.5)
 
 
@@ -41,16 +41,22 @@ def standardize(numbers: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """Return the numbers as the bottom network reads them, with a flag for each missing one (B, 2Q).
 
     z = (s(x) − mean) / deviation with s(x) = sign(x)·ln(1 + |x|), clipped to ±CLIP; a missing x has z = 0.
+
+    Args:
+        numbers: raw numbers (B, Q).
+        mean: of s(x) (Q,), float64.
+        deviation: of s(x) (Q,), float64. In float32 a number that varies little around a large value
+            would be rounding error alone after the division, another one in every runtime.
     """
     missing = torch.isnan(numbers)
     z = (compress(numbers) - mean) / deviation
     z = torch.where(missing, 0.0, z).clamp(-CLIP, CLIP)
-    return torch.cat([z, missing.float()], dim=1)
+    return torch.cat([z, missing.double()], dim=1).float()
 
 
 def compress(numbers: Tensor) -> Tensor:
-    """Return sign(x)·ln(1 + |x|), infinite x taken as the largest finite one."""
-    finite = numbers.clamp(-3e38, 3e38)
+    """Return sign(x)·ln(1 + |x|) in float64, infinite x taken as the largest finite one."""
+    finite = numbers.double().clamp(-LARGEST, LARGEST)
     return torch.sign(finite) * torch.log1p(torch.abs(finite))
 
 
@@ -81,7 +87,7 @@ def select_inputs(shape: Shape, vectors: Tensor) -> Tensor:
     columns = [i for i in shape.inputs if i < shape.columns]
     flat = vectors.flatten(1)
     kept = flat if len(columns) == shape.columns else flat[:, columns]
-    pairs = [shape.pairs()[i - shape.columns] for i in shape.inputs if i >= shape.columns]
+    pairs = [shape.pair(i) for i in shape.inputs if i >= shape.columns]
     if not pairs:
         return kept
     first, second = [i for i, _ in pairs], [j for _, j in pairs]

@@ -36,7 +36,8 @@ class Line:
 
     def offsets(self) -> Tensor:
         """Return the first table row of each feature (F,)."""
-        return torch.tensor(np.cumsum([0, *self.sizes[:-1]]), dtype=torch.int64)
+        sizes = np.array(self.sizes, np.int64)
+        return torch.from_numpy(np.cumsum(sizes) - sizes)
 
     def standardize(self, raw: Tensor) -> Tensor:
         """Return raw numbers (B, Q) as the bottom network reads them (B, 2Q)."""
@@ -44,11 +45,11 @@ class Line:
         return dlrm.standardize(raw, mean, deviation)
 
     def scale(self) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation of the compressed numbers (Q,), float32."""
+        """Return mean and standard deviation of the compressed numbers (Q,), float64; 1 for a constant."""
         count = self.numbers["count"].clamp(min=1)
         variance = self.numbers["square"] / count
         deviation = torch.where(variance > 1e-12, variance.sqrt(), torch.ones_like(variance))
-        return self.numbers["mean"].float(), deviation.float()
+        return self.numbers["mean"], deviation
 
     def layer_names(self) -> list[str]:
         """Name the tensors that Adam moves."""
@@ -94,7 +95,7 @@ def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
         raise ValueError(f"a vocabulary shrank: {line.sizes} to {tuple(sizes)}")
     generator = torch.Generator().manual_seed(seed)
     table, square = line.weights["embedding"], line.moments["embedding.square"]
-    rows, squares, start = [], [], 0
+    rows, squares, start = [table[:0]], [square[:0]], 0
     for old, new in zip(line.sizes, sizes, strict=True):
         fresh = dlrm.initial_rows(new - old, line.shape.embedding, generator)
         rows += [table[start : start + old], fresh]
@@ -107,7 +108,7 @@ def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
 
 def learn_scale(line: Line, raw: NDArray[np.float32]) -> None:
     """Merge a day's numbers (N, Q) into the running statistics, in place (Chan et al. 1979)."""
-    values = dlrm.compress(torch.from_numpy(np.array(raw))).double()
+    values = dlrm.compress(torch.from_numpy(np.array(raw)))
     there = ~torch.isnan(values)
     count = there.sum(0).double()
     total = torch.where(there, values, 0.0).sum(0)

@@ -16,21 +16,38 @@ PARITY = 1e-5
 def check_restore(name: str, day: str, recorded: float | None, found: float) -> str:
     """Compare a reloaded line's loss on the parent's tail with what the parent recorded.
 
+    Args:
+        name: of the line.
+        day: the parent.
+        recorded: the loss, None if the parent has no tail.
+        found: the loss now, NaN if there is no tail (or if the line is broken).
+
     Raises:
         DamagedArtefactError: they differ: the restore did not restore (TorchEasyRec #646, DeepRec #1023).
     """
-    if recorded is None or math.isnan(found):
+    if recorded is None and math.isnan(found):
         return f"{name}: {day} has no tail, so that restore parity cannot be checked"
-    if abs(recorded - found) > PARITY:
+    if recorded is None or not abs(recorded - found) <= PARITY:  # NaN is no parity
+        before = "none" if recorded is None else f"{recorded:.6f}"
         raise DamagedArtefactError(
-            f"line {name} of {day} has loss {found:.6f} on {day}'s tail, but {recorded:.6f} was recorded when it was "
-            f"stored: the restored model is not the stored one; bring it back with: recprune fetch {day}"
+            f"line {name} of {day} has loss {found:.6f} on {day}'s tail, but {before} was recorded when "
+            f"it was stored: the restored model is not the stored one; "
+            f"bring it back with: recprune fetch {day}"
         )
     return f"{name}: restored, loss {found:.6f} on the tail of {day} as recorded"
 
 
 def remap_rows(line: Line, old: Vocabulary, new: Vocabulary, seed: int) -> None:
-    """Give a line the rows of another vocabulary by id, in place: ids it does not know start fresh."""
+    """Give a line the rows of another vocabulary by id, in place: ids it does not know start fresh.
+
+    Raises:
+        DamagedArtefactError: the line's rows are not those of its old vocabulary.
+    """
+    if line.sizes != old.sizes():
+        raise DamagedArtefactError(
+            f"the line has {line.sizes} embedding rows, its vocabulary {old.sizes()}: they are not of one day; "
+            "bring both back with: recprune fetch DAY"
+        )
     generator = torch.Generator().manual_seed(seed)
     table = dlrm.initial_rows(sum(new.sizes()), line.shape.embedding, generator)
     square = torch.zeros(sum(new.sizes()))

@@ -6,6 +6,7 @@ every vector and the dot product of every pair of vectors. A carved network read
 """
 
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -50,9 +51,9 @@ class Shape:
         """Return the two vectors of an input that is a pair."""
         return self.pairs()[index - self.columns]
 
-    def pairs(self) -> list[tuple[int, int]]:
+    def pairs(self) -> tuple[tuple[int, int], ...]:
         """Return all pairs of vectors in the order of the inputs."""
-        return list(combinations(range(len(self.vectors)), 2))
+        return _pairs(len(self.vectors))
 
     def input_name(self, index: int) -> str:
         """Name an input: `product_id[3]` or `product_id × store_id`."""
@@ -78,15 +79,17 @@ class Shape:
 
     def widths(self) -> dict[str, int]:
         """Return what a carving may change: kept inputs, and neurons per hidden layer."""
-        hidden = {f"bottom.{i}": n for i, n in enumerate(self.bottom)} | {f"top.{i}": n for i, n in enumerate(self.top)}
-        return {"inputs": len(self.inputs), **hidden}
+        bottom = {f"bottom.{i}": n for i, n in enumerate(self.bottom)}
+        return {"inputs": len(self.inputs), **bottom, **{f"top.{i}": n for i, n in enumerate(self.top)}}
 
     def resized(self, layer: str, width: int) -> "Shape":
         """Return the shape with another width of one hidden layer, named like in `widths`."""
         part, index = layer.split(".")
         widths = list(getattr(self, part))
         widths[int(index)] = width
-        return replace(self, bottom=tuple(widths)) if part == "bottom" else replace(self, top=tuple(widths))
+        if part == "bottom":
+            return replace(self, bottom=tuple(widths))
+        return replace(self, top=tuple(widths))
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain JSON."""
@@ -96,6 +99,12 @@ class Shape:
     def from_json(cls, raw: dict[str, Any]) -> "Shape":
         """Read what `to_json` wrote."""
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+
+
+@cache
+def _pairs(vectors: int) -> tuple[tuple[int, int], ...]:
+    """Return the pairs of so many vectors; asked for once per input of every batch."""
+    return tuple(combinations(range(vectors), 2))
 
 
 def dense_shape(schema: Schema, model: ModelSettings) -> Shape:

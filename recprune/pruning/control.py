@@ -45,7 +45,8 @@ class Control:
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Control":
         """Read what `to_json` wrote."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in raw.items()}
+        return cls(**values)
 
 
 def page_hinkley(values: Sequence[float]) -> float:

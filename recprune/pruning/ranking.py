@@ -53,7 +53,7 @@ def ablate(line: Line, events: FeatureSet) -> dict[str, float]:
     floor = SMALLEST_SHARE * median(positive) if positive else 1.0
     for kind, importance in line.importance.items():
         mean = max(float(importance.double().mean()), 1e-30)
-        slopes[kind] = max(per_group[kind], floor) / mean
+        slopes[kind] = max(floor, per_group[kind]) / mean
     return slopes
 
 
@@ -71,19 +71,20 @@ class Removal:
 def remove(line: Line, slopes: Mapping[str, float], target: int, settings: PruneSettings) -> Removal:
     """Walk the removal path until the network has at most `target` FLOPs.
 
-    At each step the group with the least loss per saved FLOP, given the widths at that point, goes. From
-    the first network within the target, groups come back in reverse order as long as they fit.
+    At each step the group with the least loss per saved FLOP, given the widths at that point, goes; of
+    equal ones the first kind by name, then the first position. From the first network within the target, groups come back in reverse order as long as they fit.
 
     Raises:
         RecpruneError: the floors are reached first; says what is reachable.
     """
-    queues = {kind: _cheapest_first(line, kind) for kind in line.importance}
+    queues = {kind: _cheapest_first(line, kind) for kind in sorted(line.importance)}
     walk = _Walk(line, queues, slopes, _floors(line.shape, settings))
     while walk.flops > target:
         if not walk.step():
             raise RecpruneError(
-                f"prune.budget asks for {target} FLOPs, but the floors (prune.min_neurons {settings.min_neurons}, "
-                f"prune.min_inputs {settings.min_inputs}) stop at {walk.flops}; raise the budget or lower the floors."
+                f"prune.budget asks for {target} FLOPs, but the floors (prune.min_neurons "
+                f"{settings.min_neurons}, prune.min_inputs {settings.min_inputs}) stop at {walk.flops}; "
+                "raise the budget or lower the floors."
             )
     for kind, group in reversed(walk.path):
         if walk.flops + walk.saved(kind, group) <= target:

@@ -62,7 +62,7 @@ def swap_inputs(line: Line, dropped: Sequence[int], added: Sequence[int]) -> Lin
     place = {number: i for i, number in enumerate(small.shape.inputs)}
     source = torch.tensor([place.get(number, -1) for number in merged])
     name = "top.0.weight"
-    mean_second = float(small.moments[f"{name}.second"].mean())
+    mean_second = float(line.moments[f"{name}.second"].mean())
     small.weights[name] = _spread(small.weights[name], source, 0.0)
     small.moments[f"{name}.first"] = _spread(small.moments[f"{name}.first"], source, 0.0)
     small.moments[f"{name}.second"] = _spread(small.moments[f"{name}.second"], source, mean_second)

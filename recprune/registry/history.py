@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recprune.errors import DamagedArtefactError, RecpruneError
-from recprune.files import manifest_digest, write_json
+from recprune.files import manifest_digest, to_json, write_json
 
 FOLDER = Path("registry")
 HISTORY = FOLDER / "history.jsonl"
@@ -32,7 +32,7 @@ class Entry:
 
 
 def read_history() -> list[Entry]:
-    """Return all entries, oldest first.
+    """Return all entries, oldest first; a last line without its end was never acknowledged and is no entry.
 
     Raises:
         DamagedArtefactError: a line cannot be read.
@@ -40,7 +40,8 @@ def read_history() -> list[Entry]:
     if not HISTORY.exists():
         return []
     entries = []
-    for number, line in enumerate(HISTORY.read_text(encoding="utf-8").splitlines(), start=1):
+    *lines, _half = HISTORY.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
         try:
             entries.append(Entry(**json.loads(line)))
         except (ValueError, TypeError) as error:
@@ -55,7 +56,9 @@ def champion_before(day: str) -> str | None:
     return next((e.champion for e in reversed(read_history()) if e.day < day), None)
 
 
-def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str) -> None:
+def record(
+    event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str
+) -> None:
     """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = Entry(event=event, day=day, champion=champion, bundle=manifest_digest(bundle), why=why, at=at)
@@ -75,9 +78,13 @@ def follow() -> None:
     if not entries:
         return
     last = entries[-1]
-    wanted: dict[str, Any] = {"champion": last.champion, "bundle": f"bundles/{last.champion}", "digest": last.bundle}
+    wanted: dict[str, Any] = {
+        "champion": last.champion,
+        "bundle": f"bundles/{last.champion}",
+        "digest": last.bundle,
+    }
     wanted |= {"since": last.day, "event": last.event, "why": last.why}
-    if not CURRENT.exists() or json.loads(CURRENT.read_text(encoding="utf-8")) != wanted:
+    if not CURRENT.exists() or CURRENT.read_bytes() != to_json(wanted).encode():
         write_json(CURRENT, wanted)
 
 

@@ -1,0 +1,1 @@
+"""What a user deploys: numpy and ONNX Runtime only."""

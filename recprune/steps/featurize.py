@@ -1,4 +1,4 @@
-"""Featurize: the day's events as arrays, encoded twice: with the parent's vocabulary and with the day's own."""
+"""Featurize: the day's events as arrays, encoded with the parent's vocabulary and with the day's own."""
 
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ def featurize(
     today, before = open_partition(events, day), open_partition(parent_events)
     if today.schema != before.schema:
         raise RecpruneError(
-            f"{day} has another schema than its parent {before.day}; the model cannot be warm-started across a "
-            "change of schema: restore the schema, or start a new workspace with recprune init."
+            f"{day} has another schema than its parent {before.day}; the model cannot be warm-started "
+            "across a change of schema: restore the schema, or start a new workspace with recprune init."
         )
     schema, known = today.schema, Vocabulary.load(parent_vocabulary, today.schema)
     rows = today.scan().collect()
@@ -44,7 +44,11 @@ def featurize(
     learn = pl.concat([before.scan().collect().tail(held_back), head])
     grown = known.learn(learn, settings.featurize.min_count)
     grown.save(vocabulary, day)
-    about: dict[str, Any] = {"schema": schema.to_json(), "parent_sizes": known.sizes(), "sizes": grown.sizes()}
+    about: dict[str, Any] = {
+        "schema": schema.to_json(),
+        "parent_sizes": known.sizes(),
+        "sizes": grown.sizes(),
+    }
     about["tail_rows"] = tail.height
     with artefact(features, "features", day, about) as folder:
         encode(rows, schema, known).save(folder / "score")

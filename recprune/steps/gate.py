@@ -1,4 +1,4 @@
-"""Gate: every rule with value, interval, limit, distance, verdict and reason; promote unless harm is proved."""
+"""Gate: every rule with value, interval, limit, verdict and reason; promote unless harm is proved."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +13,15 @@ from recprune.files import open_artefact, read_json, write_json
 from recprune.metrics.intervals import Paired, paired
 from recprune.settings import GateSettings, Settings
 
+RuleVerdict = Literal["passed", "failed", "undecided"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
     """One rule's outcome."""
 
     name: str
-    verdict: Literal["passed", "failed", "undecided"]
+    verdict: RuleVerdict
     """`undecided`: the rows could not have shown the harm; counts as passed."""
     reason: str
     value: float | None = None
@@ -71,7 +73,12 @@ def gate(
 
 
 def judge(
-    day: str, pruned: dict[str, Any], found: dict[str, Any], pool: pl.DataFrame, settings: GateSettings, asked: float
+    day: str,
+    pruned: dict[str, Any],
+    found: dict[str, Any],
+    pool: pl.DataFrame,
+    settings: GateSettings,
+    asked: float,
 ) -> list[Rule]:
     """Return the outcome of every rule."""
     return [
@@ -79,14 +86,18 @@ def judge(
         _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
         _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
         _at_most("budget", found["delivered"], asked, "the share of the dense network's FLOPs delivered"),
-        _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
+        _at_most(
+            "size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"
+        ),
         _normalized_entropy(day, found["champion_day"], pool, settings),
         _calibration(found["tail"], settings),
     ]
 
 
 def _bound(name: str, good: bool, reason: str) -> Rule:
-    return Rule(name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason)
+    return Rule(
+        name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason
+    )
 
 
 def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
@@ -104,26 +115,27 @@ def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
 def _normalized_entropy(day: str, champion: str, pool: pl.DataFrame, settings: GateSettings) -> Rule:
     """Hold only if the interval proves the candidate worse than the champion beyond the margin.
 
-    The day's own tail first; where it could not have shown the margin, the scores of earlier days against
-    the same champion are pooled with it.
+    The day's own tail first; while it can tell nothing, the scores of earlier days are pooled with it, one
+    more day at a time: each day's served line against the champion of that day, on rows that neither had
+    learned.
     """
-    age = days_apart(champion, day)
-    limit = settings.ne_margin + settings.age_relief * age
-    same = pool.filter(pl.col("champion_day") == champion)
-    found = _compare(same.filter((pl.col("day") == day) & (pl.col("rows") == "tail")), settings)
-    where = f"{found.rows} rows of the tail"
-    if found.detectable is None or found.detectable > limit:
-        found = _compare(same, settings)
-        where = f"{found.rows} rows, {same['day'].n_unique()} days pooled"
+    limit = settings.ne_margin + settings.age_relief * days_apart(champion, day)
+    days = sorted({*pool["day"].to_list(), day}, reverse=True)
+    tail = pool.filter((pl.col("day") == day) & (pl.col("rows") == "tail"))
+    for rows in (tail, *(pool.filter(pl.col("day") >= first) for first in days)):
+        found = paired(rows["served"].to_numpy(), rows["champion"].to_numpy(), settings.confidence)
+        verdict = _tell(found, limit)
+        if verdict != "undecided":
+            break
+    seen = rows["day"].n_unique()
+    where = f"{found.rows} rows of the tail" if seen <= 1 else f"{found.rows} rows of {seen} days"
     if found.difference is None or found.low is None or found.high is None:
-        return Rule(name="ne", verdict="undecided", limit=limit, reason=f"{where}: too few to compare")
-    percent = f"{100 * found.low:+.2f} to {100 * found.high:+.2f} %"
-    told = f"NE {100 * found.difference:+.2f} % against the champion's ({percent}; {where}; limit {100 * limit:+.2f} %)"
-    sure = found.detectable is not None and found.detectable <= limit
-    verdict: Literal["passed", "failed", "undecided"] = "passed" if sure else "undecided"
+        return Rule(name="ne", verdict="undecided", limit=limit, reason=f"NE: {where} are too few to compare")
+    told = f"NE {100 * found.difference:+.2f} % against the champion's ({100 * found.low:+.2f} to "
+    told += f"{100 * found.high:+.2f} %; {where}; limit {100 * limit:+.2f} %)"
     return Rule(
         name="ne",
-        verdict="failed" if found.low > limit else verdict,
+        verdict=verdict,
         reason=told,
         value=found.difference,
         interval=(found.low, found.high),
@@ -133,18 +145,28 @@ def _normalized_entropy(day: str, champion: str, pool: pl.DataFrame, settings: G
     )
 
 
-def _compare(rows: pl.DataFrame, settings: GateSettings) -> Paired:
-    return paired(rows["served"].to_numpy(), rows["champion"].to_numpy(), settings.confidence)
+def _tell(found: Paired, limit: float) -> RuleVerdict:
+    """Say whether harm beyond the limit is proved, excluded (or would have shown), or neither."""
+    if found.low is None or found.high is None or found.detectable is None:
+        return "undecided"
+    if found.low > limit:
+        return "failed"
+    return "passed" if found.high <= limit or found.detectable <= limit else "undecided"
 
 
 def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
-    """Hold only if mean prediction / base rate is off 1 beyond the limit and chance, and further than the champion's.
+    """Hold only if mean prediction / base rate is off 1 beyond limit and chance, and more than the champion.
 
     Promoting a candidate that is off, but less so than what serves now, does no harm.
     """
     ratio, rows, rate = tail["calibration"]["candidate"], tail["rows"], tail["base_rate"]
     if ratio is None:
-        return Rule(name="calibration", verdict="undecided", limit=settings.calibration, reason="no clicks in the tail")
+        return Rule(
+            name="calibration",
+            verdict="undecided",
+            limit=settings.calibration,
+            reason="no clicks in the tail",
+        )
     z = NormalDist().inv_cdf(0.5 + settings.confidence / 2)
     chance = z * ((1 - rate) / (rate * rows)) ** 0.5
     off = abs(ratio - 1)
@@ -164,7 +186,9 @@ def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
     )
 
 
-def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+def _metrics(
+    day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]
+) -> dict[str, Any]:
     """Return the day's headline numbers, for `dvc metrics diff`."""
     return {
         "day": day,

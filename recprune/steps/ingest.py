@@ -1,11 +1,12 @@
-"""Ingest: one typed Parquet partition of the day; rejected, duplicate and late rows set aside with a reason."""
+"""Ingest: one typed Parquet partition; rejected, duplicate and late rows set aside with a reason each."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from recprune.data.events import read_events
 from recprune.data.partition import write_partition
 from recprune.data.sources.catalog import open_source
-from recprune.data.sources.source import MissingDayError
+from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.days import parse_day
 from recprune.settings import Settings
 
@@ -18,10 +19,14 @@ def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> Non
     source = open_source(settings.ingest, settings.schema)
     date, schema = parse_day(day), source.schema()
     missing: list[str] = []
-    try:
-        found = read_events(source.read(date), schema, date, text=source.text)
-    except MissingDayError as error:
-        found = read_events((), schema, date, text=source.text)
-        missing = [str(error)]
+    found = read_events(_delivered(source.read(date), missing), schema, date, text=source.text)
     found.problems.extend(missing)
     write_partition(found, schema, day, source.name, events, rejected)
+
+
+def _delivered(batches: Iterable[RawBatch], missing: list[str]) -> Iterator[RawBatch]:
+    """Yield what there is; a day that is missing, or breaks off, becomes a sentence."""
+    try:
+        yield from batches
+    except MissingDayError as error:
+        missing.append(str(error))

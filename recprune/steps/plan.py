@@ -39,10 +39,7 @@ def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, 
     Raises:
         LineageError: a day before it has no verdict or is not stored, or the day is not after genesis.
     """
-    if plan_path(day).exists():
-        found = read_plan(day)
-    else:
-        found = _resolve(settings.plan, day, stored)
+    found = read_plan(day) if plan_path(day).exists() else _resolve(settings.plan, day, stored)
     restore_day(found)
     return found
 
@@ -60,7 +57,9 @@ def keep_digests(found: dict[str, Any]) -> None:
     """Write the plan, with the digests of what it reads of other days; once they are all here."""
     if not plan_path(found["day"]).exists():
         digests = {path: manifest_digest(Path(path)) for path in foreign_inputs(found)}
-        write_json(plan_path(found["day"]), {**found, "settings": sha256(Path("params.yaml")), "inputs": digests})
+        write_json(
+            plan_path(found["day"]), {**found, "settings": sha256(Path("params.yaml")), "inputs": digests}
+        )
 
 
 def check_digests(found: dict[str, Any]) -> None:
@@ -79,19 +78,21 @@ def check_digests(found: dict[str, Any]) -> None:
 
 def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[str, Any]:
     genesis = genesis_day()
+    parse_day(day)
     if day <= genesis:
         raise LineageError(
-            f"{day} is not after {genesis}, the day this workspace starts from; the first day to run is the next one. "
-            "For earlier days make another workspace: recprune init DIR --start DAY"
+            f"{day} is not after {genesis}, the day this workspace starts from; the first day to run is the "
+            "next one. For earlier days make another workspace: recprune init DIR --start DAY"
         )
-    parse_day(day)
     before = days_before(day)
     _check_complete(day, before, stored)
     good = [state.day for state in before if state.verdict != "quarantined" and state.finite]
     parent = good[-1] if good else genesis
     champion = champion_before(day)
     if champion is None:
-        raise LineageError(f"{day} has no champion before it: registry/history.jsonl has no entry before that day.")
+        raise LineageError(
+            f"{day} has no champion before it: registry/history.jsonl has no entry before that day."
+        )
     restart = _restart_reason(before, parent, champion, settings)
     return {
         "format": 1,
@@ -107,9 +108,11 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
 def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str]) -> None:
     missing = [s.day for s in before if s.verdict is None]
     if missing:
-        listed = ", ".join(missing[:_NAMED]) + (f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else "")
+        more = len(missing) - _NAMED
+        listed = ", ".join(missing[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        has = "has" if len(missing) == 1 else "have"
         raise LineageError(
-            f"{day} cannot be planned: {listed} before it {'has' if len(missing) == 1 else 'have'} no verdict, and a "
+            f"{day} cannot be planned: {listed} before it {has} no verdict, and a "
             f"warm start must not skip a day. Run first: recprune run --from {missing[0]} --to {missing[-1]}"
         )
     for state in before:
@@ -120,7 +123,9 @@ def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str
             )
 
 
-def _restart_reason(before: Sequence[DayState], parent: str, champion: str, settings: PlanSettings) -> str | None:
+def _restart_reason(
+    before: Sequence[DayState], parent: str, champion: str, settings: PlanSettings
+) -> str | None:
     """Say why the served line restarts from the champion, or None."""
     if parent == champion:
         return None
@@ -135,8 +140,10 @@ def _restart_reason(before: Sequence[DayState], parent: str, champion: str, sett
             break
     if held >= settings.max_holds:
         return f"{held} days in a row were held (plan.max_holds {settings.max_holds})"
-    evaluation = report_path(parent, "evaluation")
-    low = read_json(evaluation)["line"]["low"] if evaluation.exists() else None
+    report = report_path(parent, "evaluation")
+    found = read_json(report) if report.exists() else {}
+    # after a rollback the parent was compared with another champion, which says nothing
+    low = found["line"]["low"] if found.get("champion_day") == champion else None
     if low is not None and low > settings.restart_margin:
         return f"the served line is proved {100 * low:.1f} % worse than the champion (plan.restart_margin)"
     return None

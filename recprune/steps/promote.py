@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from recprune.errors import RecpruneError
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import manifest_digest, open_artefact
 from recprune.registry import history
 from recprune.serving.scorer import MODEL
 from recprune.versioning import git
@@ -21,7 +22,9 @@ def promote(*, day: str) -> bool:
     if state.verdict != "passed":
         raise RecpruneError(f"{day} is not promoted: {state.sentence}")
     if day not in git.stored_days():
-        raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
+        raise RecpruneError(
+            f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}"
+        )
     history.record("promoted", day, day, Path("bundles") / day, state.sentence)
     finish()
     return True
@@ -31,26 +34,42 @@ def rollback(to: str | None, why: str) -> str:
     """Let an earlier champion serve again; returns its day.
 
     Args:
-        to: its day; the champion before the present one if None.
+        to: its day; if None the champion that served before the present one first did, so that a second
+            rollback goes further back.
         why: goes into the history.
 
     Raises:
-        RecpruneError: that day never served, or its bundle is not here.
+        RecpruneError: that day never served, or its bundle is not here or not the one that served.
     """
-    entries = history.read_history()
     now = history.current()
-    served = list(dict.fromkeys(entry.champion for entry in entries))
-    target = to or next((entry.champion for entry in reversed(entries) if entry.champion != now), None)
+    champions = [entry.champion for entry in history.read_history()]
+    served = list(dict.fromkeys(champions))
+    target = to or next(reversed(champions[: champions.index(now)]), None)
     if target is None:
-        raise RecpruneError(f"{now} is the only champion there ever was; there is nothing to roll back to.")
+        raise RecpruneError(f"{now} is the first champion; there is nothing before it to roll back to.")
     if target not in served:
-        raise RecpruneError(f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}")
+        raise RecpruneError(
+            f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}"
+        )
     bundle = Path("bundles") / target
     if not (bundle / MODEL).exists():
         raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {target}")
+    _check_bundle(bundle, target)
+    if target == now:  # said again
+        return target
     history.record("rollback", planned_days()[-1], target, bundle, why)
     finish()
     return target
+
+
+def _check_bundle(bundle: Path, day: str) -> None:
+    open_artefact(bundle, "bundle", day)
+    digests = {entry.bundle for entry in history.read_history() if entry.champion == day}
+    if manifest_digest(bundle) not in digests:
+        raise DamagedArtefactError(
+            f"{bundle} is not the bundle that served: it was rebuilt or replaced. "
+            f"Bring the stored one back with: recprune fetch {day}"
+        )
 
 
 def finish() -> None:

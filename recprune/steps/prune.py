@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
 
 from recprune.data.features import FeatureSet
 from recprune.files import open_artefact, write_json
@@ -12,6 +11,7 @@ from recprune.metrics.intervals import paired
 from recprune.metrics.scores import log_losses
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line
+from recprune.model.threads import use_threads
 from recprune.pruning.control import Control, page_hinkley
 from recprune.pruning.policy import Adapted, adapt
 from recprune.settings import Settings
@@ -22,7 +22,7 @@ def prune(
     settings: Settings, *, day: str, trained: Path, features: Path, scores: Path, pruned: Path, report: Path
 ) -> None:
     """Adapt the served line's mask, decide on challengers, advance a carving, and write all lines."""
-    torch.set_num_threads(settings.train.threads)
+    use_threads(settings.train.threads)
     lines, manifest = load_lines(trained, day)
     open_artefact(features, "features", day)
     open_artefact(scores, "scores", day)
@@ -36,7 +36,8 @@ def prune(
     losses = tail_losses(done.lines, FeatureSet.load(features / "tail"))
     about = {key: manifest[key] for key in ("finite", "restarted", "environment")}
     save_lines(pruned, day, done.lines, {**about, "control": done.control.to_json(), "tail_loss": losses})
-    write_json(report, describe(done, table, day, settings) | {"finite": manifest["finite"], "tail_loss": losses})
+    found = {"finite": manifest["finite"], "tail_loss": losses}
+    write_json(report, describe(done, table, day, settings) | found)
 
 
 def tail_losses(lines: dict[str, Line], tail: FeatureSet) -> dict[str, float | None]:

@@ -3,21 +3,21 @@
 from pathlib import Path
 
 import polars as pl
-import torch
 
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import parse_day
-from recprune.errors import NotFiniteError, RecpruneError
+from recprune.environment import environment
+from recprune.errors import DamagedArtefactError, NotFiniteError, RecpruneError
 from recprune.files import artefact, open_artefact
 from recprune.metrics.scores import probability
-from recprune.model.checkpoint import is_finite, load_lines, save_lines
+from recprune.model.checkpoint import check_sound, load_lines, save_lines
 from recprune.model.line import Line, grow_rows
 from recprune.model.restore import check_restore, remap_rows
 from recprune.model.shape import dense_shape
+from recprune.model.threads import use_threads
 from recprune.progress import Progress
-from recprune.environment import environment
 from recprune.settings import Settings, TrainSettings
 from recprune.training.incremental import learn
 from recprune.training.scoring import mean_log_loss, score
@@ -42,11 +42,12 @@ def train(
 
     `served_model` is the parent's model, or the champion's when the plan restarts the served line.
     """
-    torch.set_num_threads(settings.train.threads)
+    use_threads(settings.train.threads)
     about = open_artefact(features, "features", day)
     schema = Schema.from_json(about["schema"])
     lines, parent = load_lines(parent_model)
     _check_shape(lines["dense"], schema, settings)
+    _check_rows(lines["dense"], about["parent_sizes"], features)
     for sentence in _check_restored(lines, parent["tail_loss"], parent["day"], parent_features):
         print(sentence)  # noqa: T201
     if served_model != parent_model:
@@ -67,8 +68,17 @@ def _check_shape(dense: Line, schema: Schema, settings: Settings) -> None:
     wanted = dense_shape(schema, settings.model)
     if dense.shape != wanted:
         raise RecpruneError(
-            f"params.yaml: model asks for {wanted.layers()}, the parent's dense network is {dense.shape.layers()}; "
-            "a warm start keeps the shape: restore the section model, or start a new workspace with recprune init."
+            f"params.yaml: model asks for {wanted.layers()}, "
+            f"the parent's dense network is {dense.shape.layers()}; a warm start keeps the shape: "
+            "restore the section model, or start a new workspace with recprune init."
+        )
+
+
+def _check_rows(dense: Line, sizes: list[int], features: Path) -> None:
+    if list(dense.sizes) != sizes:
+        raise DamagedArtefactError(
+            f"{features} was encoded with a vocabulary of {sizes} rows, the parent's lines have "
+            f"{list(dense.sizes)}: they are not of the same parent; see: recprune doctor"
         )
 
 
@@ -112,8 +122,7 @@ def _learn_all(
 
             try:
                 learn(line, events, settings, day_seed(settings.seed, day), at)
-                if not is_finite(line):
-                    raise NotFiniteError("a weight is not finite")
+                check_sound(name, line)
             except NotFiniteError as error:
                 print(f"{name} keeps its parent's weights: {error}")  # noqa: T201
                 lines[name], finite = before, False

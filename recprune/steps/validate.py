@@ -10,6 +10,7 @@ from recprune.data.partition import Partition, open_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.verdict import VERDICT
 from recprune.data.vocabulary import Vocabulary
+from recprune.errors import RecpruneError
 from recprune.files import artefact, open_artefact, read_json, write_json
 from recprune.settings import Settings, ValidateSettings
 
@@ -33,6 +34,7 @@ def validate(
     vocabulary = Vocabulary.load(parent_vocabulary, partition.schema)
     open_artefact(parent_profiles, "profiles")
     earlier = read_json(parent_profiles / _PROFILES)[-settings.validate.window :]
+    _check_numbers(partition, earlier)
     today = measure(partition, vocabulary, earlier)
     wanted = expectations(today, earlier, settings.validate)
     suite, passed = judge(day, wanted)
@@ -42,6 +44,18 @@ def validate(
     validation.mkdir(parents=True, exist_ok=True)
     write_json(validation / "suite.json", suite)
     write_json(validation / VERDICT, verdict)
+
+
+def _check_numbers(partition: Partition, earlier: list[Profile]) -> None:
+    """Raise if the earlier days had other numeric features; the vocabulary tells of the categorical ones."""
+    today = [f.name for f in partition.schema.numeric]
+    before = list(earlier[-1]["numeric"]) if earlier else today
+    if today != before:
+        raise RecpruneError(
+            f"{partition.day} has the numeric features {', '.join(today) or 'none'}, "
+            f"{earlier[-1]['day']} had {', '.join(before) or 'none'}; the schema changed: "
+            "start a new workspace with recprune init, or restore the schema."
+        )
 
 
 def save_profiles(good: list[Profile], rules: ValidateSettings, path: Path, day: str, today: Profile) -> None:
@@ -60,18 +74,21 @@ def judge(day: str, wanted: list[Expectation]) -> tuple[dict[str, Any], list[boo
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")
     import great_expectations as gx
     import pandas as pd
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+    from great_expectations.expectations.core.expect_column_max_to_be_between import (
+        ExpectColumnMaxToBeBetween,
+    )
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     table = pd.DataFrame({e.name: [math.nan if e.observed is None else float(e.observed)] for e in wanted})
     asset = context.data_sources.add_pandas("profile").add_dataframe_asset("day")
     batch = asset.add_batch_definition_whole_dataframe("whole").get_batch({"dataframe": table})
-    bounds = [
-        gx.expectations.ExpectColumnMaxToBeBetween(column=e.name, min_value=e.low, max_value=e.high) for e in wanted
-    ]
+    bounds = [ExpectColumnMaxToBeBetween(column=e.name, min_value=e.low, max_value=e.high) for e in wanted]
     suite = gx.ExpectationSuite(name=f"recprune-{day}", expectations=bounds)
     result = batch.validate(suite)
-    met = {r.expectation_config.kwargs["column"]: bool(r.success) for r in result.results}
+    configs = [(r.expectation_config, bool(r.success)) for r in result.results]
+    met = {config.kwargs["column"]: success for config, success in configs if config is not None}
     passed = [met[e.name] and e.observed is not None for e in wanted]
     return _suite_json(day, wanted), passed
 
@@ -86,12 +103,14 @@ def _suite_json(day: str, wanted: list[Expectation]) -> dict[str, Any]:
 def _verdict(partition: Partition, wanted: list[Expectation], passed: list[bool]) -> dict[str, Any]:
     failed = [e.sentence() for e, met in zip(wanted, passed, strict=True) if not met]
     reasons = [*partition.problems, *failed]
-    listed = "; ".join(reasons[:_LISTED]) + (f"; and {len(reasons) - _LISTED} more" if len(reasons) > _LISTED else "")
+    more = len(reasons) - _LISTED
+    listed = "; ".join(reasons[:_LISTED]) + (f"; and {more} more" if more > 0 else "")
     sentence = (
-        f"{partition.day} quarantined: {listed}. The champion keeps serving. If the data are right, widen the bounds "
-        "in params.yaml, section validate, for the days to come."
+        f"{partition.day} quarantined: {listed}. The champion keeps serving. "
+        "If the data are right, widen the bounds in params.yaml, section validate, for the days to come."
         if reasons
-        else f"{partition.day} is good: {len(wanted)} expectations met, {partition.counts['accepted']} rows accepted."
+        else f"{partition.day} is good: {len(wanted)} expectations met, "
+        f"{partition.counts['accepted']} rows accepted."
     )
     return {
         "day": partition.day,

@@ -34,7 +34,11 @@ class PassReport:
 
 
 def learn(
-    line: Line, events: FeatureSet, settings: TrainSettings, seed: int, progress: Callable[[int, int], None] | None = None
+    line: Line,
+    events: FeatureSet,
+    settings: TrainSettings,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> PassReport:
     """Train a line on events, each once, in place; measure the importance of its groups.
 
@@ -46,23 +50,27 @@ def learn(
         progress: called with rows done and rows in all.
 
     Raises:
-        NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied.
+        NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied, the line
+            holds what the batches before it taught.
     """
     if len(events) == 0:
         return PassReport(0, 0, float("nan"))
     learn_scale(line, events.numbers)
     names = line.layer_names()
-    layers = {name: line.weights[name].requires_grad_() for name in names}
+    layers = {name: line.weights[name].detach().requires_grad_() for name in names}
     adam = _adam(line, layers, settings.learning_rate)
     order = np.random.default_rng(seed).permutation(len(events))
-    offsets, importance, total = line.offsets(), {}, 0.0
+    importance: Tensors = {}
+    offsets, total = line.offsets(), 0.0
     starts = range(0, len(order), settings.batch)
-    for done, start in enumerate(starts):
-        part = events.rows(np.sort(order[start : start + settings.batch]))
-        total += _step(line, layers, adam, part, offsets, settings, importance) * len(part)
-        if progress and done % 16 == 0:
-            progress(start, len(order))
-    _keep_state(line, layers, adam)
+    try:
+        for done, start in enumerate(starts):
+            part = events.rows(np.sort(order[start : start + settings.batch]))
+            total += _step(line, layers, adam, part, offsets, settings, importance) * len(part)
+            if progress and done % 16 == 0:
+                progress(start, len(order))
+    finally:
+        _keep_state(line, layers, adam)
     _keep_importance(line, importance, len(order))
     return PassReport(len(order), len(starts), total / len(order))
 
@@ -97,7 +105,9 @@ def _check_finite(loss: Tensor, gradients: Tensors) -> None:
     if torch.isfinite(loss) and all(bool(torch.isfinite(g.sum())) for g in gradients.values()):
         return
     bad = [name for name, g in gradients.items() if not bool(torch.isfinite(g).all())]
-    raise NotFiniteError(f"the loss is {float(loss.detach())}; gradients that are not finite: {', '.join(bad) or 'none'}")
+    if bad or not torch.isfinite(loss):  # a sum may overflow where no gradient did
+        listed = ", ".join(bad) or "none"
+        raise NotFiniteError(f"the loss is {float(loss.detach())}; gradients that are not finite: {listed}")
 
 
 @torch.no_grad()

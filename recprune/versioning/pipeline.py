@@ -54,9 +54,10 @@ def day_of(path: str) -> str:
     return next(part for part in Path(path).parts if part[:4].isdigit())
 
 
-
 def _stages() -> dict[str, Any]:
     file = Path("dvc.yaml")
     if not file.exists():
-        raise RecpruneError(f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR")
+        raise RecpruneError(
+            f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR"
+        )
     return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["stages"])

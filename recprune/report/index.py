@@ -1,0 +1,73 @@
+"""The page of all days: `reports/index.html`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from recprune.registry.history import Entry
+from recprune.report import figures
+from recprune.report.pages import render
+from recprune.report.record import DayRecord, Json, decisions
+
+CHARTED = 90
+"""Days that the charts show, the last ones; the table shows all."""
+
+
+def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entry]) -> str:
+    """Return the page.
+
+    Args:
+        workspace: its name, for the title.
+        days: every planned day after genesis, oldest first.
+        history: what served when, oldest first.
+    """
+    judged = [day for day in days if day.verdict != "open"]
+    measured = [day for day in judged if day.evaluation is not None]
+    return render(
+        "index.html.j2",
+        workspace=workspace,
+        days=list(reversed(days)),
+        today=judged[-1] if judged else None,
+        unfinished=[day.day for day in days if day.verdict == "open"],
+        last=measured[-1] if measured else None,
+        fastest=_fastest(measured),
+        champion=serving(history),
+        history=list(reversed(history)),
+        decisions=list(reversed(decisions(list(days)))),
+        counted={
+            word: sum(day.verdict == word for day in days) for word in ("passed", "held", "quarantined")
+        },
+        cut=len(days) > CHARTED,
+        **_figures(days[-CHARTED:]),
+    )
+
+
+def serving(history: Sequence[Entry]) -> Entry | None:
+    """Return the entry by which the present champion came to serve: the first of its last stretch."""
+    found = None
+    for entry in history:
+        if found is None or entry.champion != found.champion:
+            found = entry
+    return found
+
+
+def _fastest(measured: Sequence[DayRecord]) -> tuple[str, Json] | None:
+    """Return the smallest batch whose latency was measured last, and its times."""
+    if not measured or measured[-1].measurements is None:
+        return None
+    found = measured[-1].measurements["latency"]["candidate"]
+    return min(found.items(), key=lambda item: int(item[0]), default=None)
+
+
+def _figures(days: Sequence[DayRecord]) -> dict[str, Any]:
+    if not any(day.validation for day in days):
+        return {"charts": None}
+    charts = {
+        "entropy": figures.entropy(days),
+        "base_rate": figures.base_rate(days),
+        "tax": figures.tax(days),
+        "rows": figures.rows(days),
+        "layers": figures.layers(days),
+        "size": figures.bundle_size(days),
+        "latencies": figures.latencies(days),
+    }
+    return {"charts": charts}

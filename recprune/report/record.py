@@ -1,0 +1,69 @@
+"""What the report knows of a day: the JSON that its steps left."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DayRecord:
+    """A day's files as read; None where a step did not write its file (a quarantined or unfinished day)."""
+
+    day: str
+    verdict: str
+    """`passed`, `held`, `quarantined`, or `open`: no verdict yet."""
+    sentence: str
+    plan: Json
+    validation: Json | None = None
+    prune: Json | None = None
+    evaluation: Json | None = None
+    measurements: Json | None = None
+    gate: Json | None = None
+
+    def ne(self, model: str) -> float | None:
+        """Return a model's NE on the whole day, before any learned it."""
+        return None if self.evaluation is None else self.evaluation["next_day"]["ne"].get(model)
+
+    def tax(self, key: str) -> float | None:
+        """Return the prune tax' `difference`, `low` or `high`."""
+        return None if self.prune is None else self.prune["tax"][key]
+
+    def count(self, key: str) -> int | None:
+        """Return how many rows were `read`, `accepted`, `rejected`, `duplicate` or `late`."""
+        return None if self.validation is None else self.validation["counts"][key]
+
+    def reason(self) -> str:
+        """Say in a few words why the verdict is as it is."""
+        if self.verdict == "quarantined" and self.validation is not None:
+            failed = [e["sentence"] for e in self.validation["expectations"] if not e["passed"]]
+            return shorten([*self.validation["problems"], *failed])
+        if self.gate is None:
+            return self.sentence
+        of = {
+            verdict: [rule for rule in self.gate["rules"] if rule["verdict"] == verdict]
+            for verdict in ("failed", "undecided")
+        }
+        if of["failed"]:
+            return shorten([rule["reason"] for rule in of["failed"]])
+        unsure = ", ".join(rule["name"] for rule in of["undecided"])
+        return f"too few rows to decide {unsure}" if unsure else "every rule decided: no harm"
+
+
+def shorten(reasons: list[str], listed: int = 2) -> str:
+    """Join the first reasons and count the rest.
+
+    >>> shorten(["a", "b", "c"])
+    'a; b; and 1 more'
+    """
+    rest = len(reasons) - listed
+    return "; ".join(reasons[:listed]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def decisions(days: list[DayRecord]) -> list[tuple[str, str]]:
+    """Return what the pruning policy decided, (day, what), oldest first.
+
+    Each day's file repeats the decisions before it; a decision counts once.
+    """
+    told = dict.fromkeys(line for day in days if day.prune for line in day.prune["decisions"])
+    return [(day, what) for day, _, what in (line.partition(": ") for line in told)]

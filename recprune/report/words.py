@@ -1,0 +1,48 @@
+"""The report's own words, for a reader who is new to them."""
+
+TERMS = {
+    "NE": "Normalized entropy: a model's log loss divided by that of always guessing the base rate. "
+    "Lower is better; 1 is no better than guessing.",
+    "Scored first, learned later": "Every number on a day's events was taken before any model learned it.",
+    "Dense": "The full network. It learns every day and is never served; it shows what pruning costs.",
+    "Served": "The pruned line in training, from which each day's bundle is made.",
+    "Champion": "The promoted bundle: the only thing that production uses.",
+    "Challenger": "A newly carved network that learns beside the served line until proved better or dropped.",
+    "Prune tax": "How much higher the served line's NE is than the dense model's, on the same rows. "
+    "Above 0: pruning costs accuracy.",
+    "FLOPs kept": "Multiplications and additions for one row, as a share of the dense network's.",
+    "Tail": "The last tenth of a day in time, held back from the day's learning. "
+    "Half of it calibrates the candidate, the other half judges it.",
+    "Interval": "95 %: where the true value plausibly lies. Few rows make it wide.",
+    "Smallest detectable difference": "What the rows would have shown in four cases out of five; "
+    "a smaller harm goes unseen today.",
+    "Held": "The gate proved harm or a hard bound was broken. The champion stays; learning goes on.",
+    "Quarantined": "The day's data were refused. Nothing learned from them; the champion stays.",
+}
+
+RULES = {
+    "finite": "Every loss, gradient and weight stayed a finite number.",
+    "schema": "The bundle takes the same inputs as the champion's.",
+    "parity": "Largest difference in p_click between ONNX Runtime and torch on real rows.",
+    "budget": "Share of the dense network's FLOPs that the exported network needs.",
+    "size": "The model file as a multiple of the champion's.",
+    "ne": "NE of the candidate against the champion's, on rows that neither had learned.",
+    "calibration": "Mean prediction divided by the base rate, on the tail; 1 is right.",
+}
+
+PHASES = {
+    "none": "no carving under way",
+    "carving": "a challenger is being carved from the dense model",
+    "probation": "a challenger competes with the served line",
+}
+
+LAYERS = {"inputs": "inputs of top.0"}
+
+
+def layer(name: str) -> str:
+    """Name a layer for a reader.
+
+    >>> layer("inputs"), layer("top.0")
+    ('inputs of top.0', 'top.0, neurons')
+    """
+    return LAYERS.get(name, f"{name}, neurons")

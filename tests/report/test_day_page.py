@@ -1,0 +1,83 @@
+from recprune.report.day_page import day_page, expectation_strip, rule_strip, shown
+from recprune.report.interval import strip
+from tests.report.days import blank, expectation, record, rule
+from tests.report.pages import Page
+
+
+def test_a_held_day_shows_the_rule_that_held_it() -> None:
+    page = Page(day_page("demo", record("2024-01-04", "held"), "2024-01-03", None))
+    assert "held 2024-01-04 held: told." in page.text
+    assert "failed +3.00 % +2.00 % to +4.00 %" in page.text
+    assert "at most +1.00 % −2.00 % 1.40 % ne told" in page.text
+    assert "../2024-01-03/index.html" in page.links()
+    assert all(attrs.get("rel") != "next" for _, attrs in page.tags)
+
+
+def test_a_quarantined_day_shows_failed_expectations_first_and_no_models() -> None:
+    html = day_page("demo", record("2024-01-03", "quarantined"), None, "2024-01-04")
+    found = Page(html).text
+    assert found.index("Expectations not met") < found.index("1 expectation met")
+    assert "share missing – 0.25 to 0.75 3 good days, 2024-01-01 to 2024-01-03" in found
+    assert "Nothing was learned from this day" in found
+    headings = [part.split("</h2>")[0] for part in html.split("<h2>")[1:]]
+    assert headings == ["The data"]
+
+
+def test_counts_add_up_and_reasons_are_told() -> None:
+    found = Page(day_page("demo", record("2024-01-02"), None, None)).text
+    assert "990 accepted + 7 rejected + 2 duplicate + 1 late = 1,000 rows read" in found
+    assert "7 × label outside 0, 1" in found
+
+
+def test_models_slices_widths_swaps_and_latency_are_shown() -> None:
+    found = Page(day_page("demo", record("2024-01-02"), None, None)).text
+    assert "champion 0.8100 0.8100 0.810 dense 0.7900" in found
+    assert "age <script>alert(1)</script> 300 20.0 % 0.8000 1.000" in found
+    assert "inputs of top.0 8 columns, 4 pairs 12 40 30 %" in found
+    assert "in item × user" in found
+    assert "8 candidate 50 µs 90 µs 8 champion 50 µs 90 µs 128 candidate 400 µs 5 ms" in found
+    assert "Decided today a carving starts" in found
+
+
+def test_a_day_without_values_has_dashes() -> None:
+    found = Page(day_page("demo", blank("2024-01-05"), None, None)).text
+    assert "champion – – – dense – – –" in found
+    assert "Prune tax –" in found
+    assert "Skipped: a line was not finite after its pass" in found
+
+
+def test_a_rule_is_told_in_its_own_unit() -> None:
+    numbers = {
+        "value": 1.0976,
+        "interval": [0.93, 1.26],
+        "limit": 0.1,
+        "distance": 0.0024,
+        "detectable": 0.16,
+    }
+    assert shown(rule("calibration", "undecided", **numbers)) == {
+        "value": "1.0976",
+        "interval": "0.9300 to 1.2600",
+        "limit": "1 ± 0.1",
+        "distance": "0.0024",
+        "detectable": "0.1600",
+    }
+    assert (
+        shown(rule("parity", "passed", value=1.48e-7, limit=1e-5, distance=9.852e-6))["value"] == "1.48e-07"
+    )
+    assert set(shown(rule("finite", "passed")).values()) == {"–"}
+    assert shown(rule("a rule of tomorrow", "passed", value=2.0))["value"] == "2"
+
+
+def test_a_strip_shows_where_value_interval_and_limit_lie() -> None:
+    found = strip(6.0, (4.0, 8.0), (None, 2.0), neutral=0.0)
+    places = [found.neutral, found.allowed_width, found.low, found.value, found.high]
+    assert places == sorted(places)  # type: ignore[type-var]
+    assert found.allowed_from == 0.0
+    assert strip(1.0, None, None).allowed_width == 0.0
+
+
+def test_only_rules_with_an_interval_have_a_picture() -> None:
+    assert rule_strip(rule("parity", "passed", value=1e-7, limit=1e-5)) is None
+    assert rule_strip(rule("ne", "undecided", limit=0.01)) is None
+    assert rule_strip(rule("ne", "undecided", value=0.0, interval=[None, None], limit=0.01)) is not None
+    assert expectation_strip(expectation("rows", observed=None)) is None
