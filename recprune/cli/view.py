@@ -122,11 +122,13 @@ def show_status(console: Console) -> None:
     """Print the champion and a row per day."""
     genesis, champion = genesis_day(), history.current()
     last = history.read_history()[-1]
-    console.print(f"Champion: {champion} ({last.event} on {last.day}: {last.why})")
+    why = f": {last.why}" if last.event == "rollback" else ""
+    console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
     for state in days_with_verdict():
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
-        table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", state.sentence)
+        why = "" if state.verdict == "passed" else state.sentence
+        table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)

@@ -79,7 +79,8 @@ def _from_settings(today: Profile, rules: ValidateSettings) -> Iterator[Expectat
     yield Expectation("share of duplicate rows", today["shares"]["duplicate"], None, rules.max_duplicates)
     yield Expectation("share of late rows", today["shares"]["late"], None, rules.max_late)
     low, high = rules.base_rate
-    yield Expectation("base rate", today["base_rate"], low, high)
+    if today["rows"]:
+        yield Expectation("base rate", today["base_rate"], low, high)
 
 
 def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettings) -> Iterator[Expectation]:

@@ -86,7 +86,8 @@ def _numeric(rows: pl.LazyFrame, name: str, found: Mapping[str, Any], earlier: S
 
 
 def _bin(value: pl.Expr, edges: Sequence[float]) -> pl.Expr:
-    return pl.sum_horizontal([(value > edge).cast(pl.Int32) for edge in edges] or [pl.lit(0)])
+    # nothing is above infinity: without edges all values lie in bin 0, and no value in none
+    return pl.sum_horizontal([(value > edge).cast(pl.Int32) for edge in (*edges, math.inf)])
 
 
 def _categorical(rows: pl.LazyFrame, feature: Feature, found: Mapping[str, Any]) -> Profile:

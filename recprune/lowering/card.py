@@ -2,11 +2,13 @@
 
 from typing import Any
 
+_EMPTY = '""'
+
 
 def model_card(day: str, manifest: dict[str, Any], counts: dict[str, int]) -> str:
     """Return the bundle's README: what it is, how to call it, what was measured."""
     inputs = "\n".join(
-        f"| `{i['name']}` | {i['dtype']} | {i['per']} | `{i['missing'] if i['missing'] != '' else chr(34) * 2}` |"
+        f"| `{i['name']}` | {i['dtype']} | {i['per']} | `{i['missing'] or _EMPTY}` |"
         for i in manifest["inputs"]
     )
     flops, parity = manifest["flops"], manifest["parity"]
@@ -30,8 +32,8 @@ p_click = Scorer(Path("bundles/{day}")).score(columns)  # columns: name → N va
 - FLOPs per row: {flops["served"]:,} of the dense network's {flops["dense"]:,}
   (asked {manifest["asked"]:.4f}, delivered {manifest["delivered"]:.4f}).
 - Widths: {", ".join(f"{name} {width}" for name, width in manifest["widths"].items())}.
-- Precision {manifest["precision"]}; largest difference from torch: {", ".join(
-        f"{name} {value:.2g}" for name, value in parity.items() if name != "rows"
-    )} over {parity["rows"]:,} rows with unknown ids and missing values.
+- Precision {manifest["precision"]}; largest difference from torch: {
+        ", ".join(f"{name} {value:.2g}" for name, value in parity.items() if name != "rows")
+    } over {parity["rows"]:,} rows with unknown ids and missing values.
 - Calibration offset on the logit: {manifest["calibration_offset"]:+.4f}.
 """

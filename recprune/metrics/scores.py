@@ -40,7 +40,7 @@ def normalized_entropy(label: NDArray[np.floating], p: Floats) -> float:
     """
     if len(label) == 0:
         return float("nan")
-    return float(log_losses(label, p).mean() / entropy(float(np.mean(label))))
+    return float(log_losses(label, p).mean() / entropy(float(np.mean(label, dtype=np.float64))))
 
 
 def auc(label: NDArray[np.floating], p: Floats) -> float:
@@ -60,5 +60,5 @@ def auc(label: NDArray[np.floating], p: Floats) -> float:
 
 def calibration(label: NDArray[np.floating], p: Floats) -> float:
     """Return mean prediction / base rate; 1 is calibrated, NaN without clicks."""
-    rate = float(np.mean(label)) if len(label) else 0.0
+    rate = float(np.mean(label, dtype=np.float64)) if len(label) else 0.0
     return float(np.mean(p) / rate) if rate > 0 else float("nan")

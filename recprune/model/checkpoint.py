@@ -75,7 +75,8 @@ def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
         wanted = expected.get(key) or optional.get(key, "no such tensor")
         if found != wanted:
             raise DamagedArtefactError(
-                f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; {_way_out(path)}"
+                f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; "
+                f"{_way_out(path)}"
             )
     for fault in _faults(tensors):
         raise DamagedArtefactError(f"{file}: {fault}; {_way_out(path)}")

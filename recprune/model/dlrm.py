@@ -6,6 +6,7 @@ Legend: B rows, F categorical features, Q numbers, V vectors, D embedding width,
 K kept inputs.
 """
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -34,7 +35,7 @@ def initial_weights(shape: Shape, generator: torch.Generator) -> Tensors:
 
 def initial_rows(rows: int, width: int, generator: torch.Generator) -> Tensor:
     """Draw embedding rows (R, D): normal, standard deviation 1 / (4·√D)."""
-    return torch.randn(rows, width, generator=generator) * (0.25 / width**0.5)
+    return torch.randn(rows, width, generator=generator) * (0.25 / math.sqrt(width))
 
 
 def standardize(numbers: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
@@ -61,7 +62,11 @@ def compress(numbers: Tensor) -> Tensor:
 
 
 def logits(
-    shape: Shape, weights: Mapping[str, Tensor], embedded: Tensor, numbers: Tensor, keep: Tensors | None = None
+    shape: Shape,
+    weights: Mapping[str, Tensor],
+    embedded: Tensor,
+    numbers: Tensor,
+    keep: Tensors | None = None,
 ) -> Tensor:
     """Return the logit of each row (B,).
 

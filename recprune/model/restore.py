@@ -45,8 +45,8 @@ def remap_rows(line: Line, old: Vocabulary, new: Vocabulary, seed: int) -> None:
     """
     if line.sizes != old.sizes():
         raise DamagedArtefactError(
-            f"the line has {line.sizes} embedding rows, its vocabulary {old.sizes()}: they are not of one day; "
-            "bring both back with: recprune fetch DAY"
+            f"the line has {line.sizes} embedding rows, its vocabulary {old.sizes()}: "
+            "they are not of one day; bring both back with: recprune fetch DAY"
         )
     generator = torch.Generator().manual_seed(seed)
     table = dlrm.initial_rows(sum(new.sizes()), line.shape.embedding, generator)

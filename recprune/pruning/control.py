@@ -40,7 +40,9 @@ class Control:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Control":
@@ -119,5 +121,10 @@ def start_carving(control: Control, day: str, why: str) -> Control:
     """Return the control with a carving that begins with the next day's pass."""
     decided = f"{day}: a carving starts, {why}"
     return replace(
-        control, phase="carving", carved_days=0, probation_days=0, blocks=(), history=(*control.history, decided)[-20:]
+        control,
+        phase="carving",
+        carved_days=0,
+        probation_days=0,
+        blocks=(),
+        history=(*control.history, decided)[-20:],
     )

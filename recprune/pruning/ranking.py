@@ -6,6 +6,7 @@ the loss increase on events is measured; the slope of that increase over the rem
 importance of that kind into loss.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -72,13 +73,13 @@ def remove(line: Line, slopes: Mapping[str, float], target: int, settings: Prune
     """Walk the removal path until the network has at most `target` FLOPs.
 
     At each step the group with the least loss per saved FLOP, given the widths at that point, goes; of
-    equal ones the first kind by name, then the first position. From the first network within the target, groups come back in reverse order as long as they fit.
+    equal ones the first kind by name, then the first position. From the first network within the
+    target, groups come back in reverse order as long as they fit.
 
     Raises:
         RecpruneError: the floors are reached first; says what is reachable.
     """
-    queues = {kind: _cheapest_first(line, kind) for kind in sorted(line.importance)}
-    walk = _Walk(line, queues, slopes, _floors(line.shape, settings))
+    walk = _Walk(line, slopes, _floors(line.shape, settings))
     while walk.flops > target:
         if not walk.step():
             raise RecpruneError(
@@ -93,8 +94,14 @@ def remove(line: Line, slopes: Mapping[str, float], target: int, settings: Prune
     return Removal(kept, walk.flops, walk.floors_reached())
 
 
-def _cheapest_first(line: Line, kind: str) -> list[int]:
-    return [int(i) for i in torch.argsort(line.importance[kind], stable=True)]
+def _queues(line: Line) -> list[tuple[str, list[int]]]:
+    """Return the groups of each kind, cheapest first; inputs in two queues, as a pair saves more than a column."""
+    queues = []
+    for kind in sorted(line.importance):
+        order = [int(i) for i in torch.argsort(line.importance[kind], stable=True)]
+        pairs = {i for i in order if kind == "inputs" and line.shape.inputs[i] >= line.shape.columns}
+        queues += [(kind, [i for i in order if i not in pairs]), (kind, [i for i in order if i in pairs])]
+    return queues
 
 
 def _floors(shape: Shape, settings: PruneSettings) -> dict[str, int]:
@@ -105,33 +112,30 @@ def _floors(shape: Shape, settings: PruneSettings) -> dict[str, int]:
 class _Walk:
     """The removal path: current widths, what is kept, what went in which order."""
 
-    def __init__(
-        self, line: Line, queues: dict[str, list[int]], slopes: Mapping[str, float], floors: Mapping[str, int]
-    ) -> None:
-        self.shape, self.queues, self.floors = line.shape, queues, floors
-        self.loss = {kind: (line.importance[kind].double() * slopes[kind]).tolist() for kind in queues}
-        self.kept = {kind: set(queue) for kind, queue in queues.items()}
+    def __init__(self, line: Line, slopes: Mapping[str, float], floors: Mapping[str, int]) -> None:
+        self.shape, self.floors = line.shape, floors
+        self.loss = {kind: (v.double() * slopes[kind]).tolist() for kind, v in line.importance.items()}
+        self.kept = {kind: set(range(len(v))) for kind, v in line.importance.items()}
         self.widths = line.shape.widths()
         self.flops = line.shape.flops()
         self.path: list[tuple[str, int]] = []
-        self._next = dict.fromkeys(queues, 0)
+        self._queues = [(kind, deque(groups)) for kind, groups in _queues(line)]
 
     def step(self) -> bool:
         """Remove the cheapest group; False if every kind is at its floor."""
-        best: tuple[float, str, int] | None = None
-        for kind, queue in self.queues.items():
-            if self.widths[kind] <= self.floors[kind]:
+        best: tuple[float, str, deque[int]] | None = None
+        for kind, queue in self._queues:
+            if not queue or self.widths[kind] <= self.floors[kind]:
                 continue
-            group = queue[self._next[kind]]
-            price = self.loss[kind][group] / self.saved(kind, group)
+            price = self.loss[kind][queue[0]] / self.saved(kind, queue[0])
             if best is None or price < best[0]:
-                best = (price, kind, group)
+                best = (price, kind, queue)
         if best is None:
             return False
-        _, kind, group = best
+        _, kind, queue = best
+        group = queue.popleft()
         self.flops -= self.saved(kind, group)
         self.widths[kind] -= 1
-        self._next[kind] += 1
         self.kept[kind].discard(group)
         self.path.append((kind, group))
         return True
@@ -156,7 +160,7 @@ class _Walk:
 
     def floors_reached(self) -> list[str]:
         """Name the kinds that cannot shrink further."""
-        return [kind for kind in self.queues if self.widths[kind] <= self.floors[kind]]
+        return [kind for kind in sorted(self.kept) if self.widths[kind] <= self.floors[kind]]
 
 
 def replace_inputs(
@@ -179,7 +183,9 @@ def replace_inputs(
     dropped: list[int] = []
     added: list[int] = []
     for old, new in zip(used[:most], unused[:most], strict=False):
-        trial = replace(served.shape, inputs=tuple(sorted({*served.shape.inputs} - {*dropped, old} | {*added, new})))
+        trial = replace(
+            served.shape, inputs=tuple(sorted({*served.shape.inputs} - {*dropped, old} | {*added, new}))
+        )
         if guide[new] >= ratio * guide[old] and guide[new] > 0 and trial.flops() <= limit:
             dropped.append(old)
             added.append(new)

@@ -12,7 +12,7 @@ from recprune.errors import SettingsError
 from recprune.files import open_artefact
 
 MODEL = "model.onnx"
-_DTYPES = {"float32": np.float32, "int64": np.int64, "string": np.object_}
+_DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
 
 
 class Scorer:
@@ -43,10 +43,24 @@ class Scorer:
                 numbers, −2⁶³ for int64 ids, "" for string ids; ids never seen are allowed.
 
         Raises:
-            SettingsError: an input is missing.
+            SettingsError: an input is missing, of another type, or not one value per row.
         """
         absent = [i["name"] for i in self._inputs if i["name"] not in columns]
         if absent:
-            raise SettingsError(f"inputs {', '.join(absent)} are missing; the model's manifest lists all inputs.")
-        feed = {i["name"]: np.asarray(columns[i["name"]], dtype=_DTYPES[i["dtype"]]) for i in self._inputs}
+            raise SettingsError(
+                f"inputs {', '.join(absent)} are missing; the model's manifest lists all inputs."
+            )
+        feed = {i["name"]: _column(i["name"], i["dtype"], columns[i["name"]]) for i in self._inputs}
+        shapes = {values.shape for values in feed.values()}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+            found = ", ".join(f"{name} {values.shape}" for name, values in feed.items())
+            raise SettingsError(f"the inputs' shapes are {found}; each must be (N,), one value per row.")
         return np.asarray(self._session.run(["p_click"], feed)[0])
+
+
+def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
+    """Return an input as the graph takes it; ids are never rounded to fit."""
+    found = np.asarray(values)
+    if dtype == "int64" and found.size and not np.can_cast(found.dtype, np.int64, "same_kind"):
+        raise SettingsError(f"input {name} is {found.dtype}; the model takes int64 ids (missing: -2**63).")
+    return found.astype(_DTYPES[dtype], copy=False)

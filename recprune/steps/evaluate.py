@@ -49,7 +49,9 @@ def evaluate(
     gating = tail.filter(~calibrating_half(tail["row_hash"].to_numpy())) if len(tail) else tail
     p_ours, p_theirs = _score(ours, gating, names), _score(theirs, gating, names)
     label = gating["label"].to_numpy().astype(np.float64)
-    whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
+    whole = {"champion": champion_whole} | {
+        c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]
+    }
     today = rows["label"].to_numpy().astype(np.float64)
     found = {
         "day": day,
@@ -64,8 +66,12 @@ def evaluate(
         "delivered": ours.manifest["delivered"],
     }
     write_json(report, found)
-    _pool(day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled)
-    write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
+    _pool(
+        day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled
+    )
+    write_json(
+        measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate)
+    )
 
 
 def _score(scorer: Scorer, rows: pl.DataFrame, names: list[str]) -> NDArray[np.float64]:
@@ -85,7 +91,9 @@ def _metrics(label: NDArray[np.float64], predictions: dict[str, NDArray[np.float
     }
 
 
-def _line(label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]) -> dict[str, Any]:
+def _line(
+    label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]
+) -> dict[str, Any]:
     """Compare the served line with the champion on the whole day, before the line learned it."""
     return paired(metrics.log_losses(label, served), metrics.log_losses(label, champion)).to_json()
 
@@ -97,14 +105,19 @@ def _number(value: float) -> float | None:
 def _slices(rows: pl.DataFrame, p: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
     """Return the champion's NE and calibration for the values of each feature that has few."""
     found = []
-    table = rows.select("label", *names).with_columns(p=pl.Series(p, dtype=pl.Float64))
+    table = rows.select("label", *names).with_columns(pl.Series("@p", p, dtype=pl.Float64))
     for name in names:
         if table[name].dtype == pl.Float32 or table[name].n_unique() > _SLICE_VALUES:
             continue
         for value, part in sorted(table.group_by(name), key=lambda group: str(group[0])):
             if len(part) >= _SLICE_ROWS:
-                label, mine = part["label"].to_numpy().astype(np.float64), part["p"].to_numpy()
-                row = {"feature": name, "value": str(value[0]), "rows": len(part), "base_rate": float(label.mean())}
+                label, mine = part["label"].to_numpy().astype(np.float64), part["@p"].to_numpy()
+                row = {
+                    "feature": name,
+                    "value": str(value[0]),
+                    "rows": len(part),
+                    "base_rate": float(label.mean()),
+                }
                 row["ne"] = _number(metrics.normalized_entropy(label, mine))
                 found.append(row | {"calibration": _number(metrics.calibration(label, mine))})
     return found
@@ -118,7 +131,7 @@ def _pool(
     parent_pooled: Path,
     pooled: Path,
 ) -> None:
-    """Carry forward losses of the served line and of the champion on rows that both scored before learning."""
+    """Carry forward losses of served line and champion on rows that both scored before learning."""
     parent = open_artefact(parent_pooled, "pooled")["day"]
     before = pl.read_parquet(parent_pooled / POOLED)
     label, ours, theirs = tail
@@ -134,11 +147,22 @@ def _pool(
 
 
 def _losses(
-    day: str, champion: str, rows: str, label: NDArray[np.float64], ours: NDArray[np.float64], theirs: NDArray[np.float64]
+    day: str,
+    champion: str,
+    rows: str,
+    label: NDArray[np.float64],
+    ours: NDArray[np.float64],
+    theirs: NDArray[np.float64],
 ) -> pl.DataFrame:
     columns = {"served": metrics.log_losses(label, ours), "champion": metrics.log_losses(label, theirs)}
     table = pl.DataFrame(columns, schema={"served": pl.Float64, "champion": pl.Float64})
-    return table.select(day=pl.lit(day), champion_day=pl.lit(champion), rows=pl.lit(rows), served="served", champion="champion")
+    return table.select(
+        day=pl.lit(day),
+        champion_day=pl.lit(champion),
+        rows=pl.lit(rows),
+        served="served",
+        champion="champion",
+    )
 
 
 def empty_pool() -> pl.DataFrame:
@@ -148,7 +172,13 @@ def empty_pool() -> pl.DataFrame:
 
 
 def _measured(
-    day: str, bundle: Path, champion: Path, ours: Scorer, theirs: Scorer, rows: pl.DataFrame, settings: EvaluateSettings
+    day: str,
+    bundle: Path,
+    champion: Path,
+    ours: Scorer,
+    theirs: Scorer,
+    rows: pl.DataFrame,
+    settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """Measure once; a resumed evaluation of the same two bundles reuses the values."""
     kept = SCRATCH / day / f"latency-{manifest_digest(bundle)[:16]}-{manifest_digest(champion)[:16]}.json"

@@ -1,4 +1,4 @@
-"""Export: the served network lowered to ONNX, raw values in, `p_click` out; parity with torch proved on real rows."""
+"""Export: the served network as ONNX, raw values in, `p_click` out; parity with torch on real rows."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,14 @@ _STRANGE: dict[str, tuple[float | int | str, float | int | str]] = {
 
 
 def export(
-    settings: Settings, *, day: str, pruned: Path, vocabulary: Path, features: Path, events: Path, bundle: Path
+    settings: Settings,
+    *,
+    day: str,
+    pruned: Path,
+    vocabulary: Path,
+    features: Path,
+    events: Path,
+    bundle: Path,
 ) -> None:
     """Write `model.onnx`, its manifest and its model card."""
     use_threads(settings.train.threads)
@@ -75,12 +82,14 @@ def describe_inputs(schema: Schema) -> dict[str, Any]:
 
 
 def parity_rows(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return the last events; in every second one, values are unknown (each fourth) or missing (each fifth)."""
+    """Return the last events, every second one with unknown (each fourth) and missing (each fifth) values."""
     rows = events.tail(PARITY_ROWS).with_row_index("@n")
     for i, feature in enumerate(schema.features):
         n, value = pl.col("@n") + i, pl.col(feature.name)
         missing, unknown = _STRANGE[feature.dtype]
-        changed = pl.when(n % 5 == 0).then(pl.lit(missing)).when(n % 4 == 0).then(pl.lit(unknown)).otherwise(value)
+        changed = (
+            pl.when(n % 5 == 0).then(pl.lit(missing)).when(n % 4 == 0).then(pl.lit(unknown)).otherwise(value)
+        )
         touched = pl.when(pl.col("@n") % 2 == 0).then(changed).otherwise(value)
         rows = rows.with_columns(touched.cast(rows.schema[feature.name]).alias(feature.name))
     return rows

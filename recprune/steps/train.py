@@ -110,7 +110,7 @@ def _write_scores(lines: dict[str, Line], events: FeatureSet, day: str, path: Pa
 def _learn_all(
     lines: dict[str, Line], events: FeatureSet, sizes: list[int], day: str, settings: TrainSettings
 ) -> bool:
-    """Train every line in place; a line that turns non-finite keeps the parent's weights. Returns: all finite."""
+    """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
     finite, rows = True, len(events)
     with Progress("train", rows * len(lines)) as progress:
         for n, (name, line) in enumerate(lines.items()):

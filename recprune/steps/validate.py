@@ -15,6 +15,7 @@ from recprune.files import artefact, open_artefact, read_json, write_json
 from recprune.settings import Settings, ValidateSettings
 
 _PROFILES = "profiles.json"
+_WIDEN = " If the data are right, widen the bounds in params.yaml, section validate, for the days to come."
 _LISTED = 3
 """Reasons that the verdict's sentence names; the file lists them all."""
 
@@ -103,11 +104,11 @@ def _suite_json(day: str, wanted: list[Expectation]) -> dict[str, Any]:
 def _verdict(partition: Partition, wanted: list[Expectation], passed: list[bool]) -> dict[str, Any]:
     failed = [e.sentence() for e, met in zip(wanted, passed, strict=True) if not met]
     reasons = [*partition.problems, *failed]
+    way_out = "" if partition.problems else _WIDEN
     more = len(reasons) - _LISTED
     listed = "; ".join(reasons[:_LISTED]) + (f"; and {more} more" if more > 0 else "")
     sentence = (
-        f"{partition.day} quarantined: {listed}. The champion keeps serving. "
-        "If the data are right, widen the bounds in params.yaml, section validate, for the days to come."
+        f"{partition.day} quarantined: {listed}. The champion keeps serving.{way_out}"
         if reasons
         else f"{partition.day} is good: {len(wanted)} expectations met, "
         f"{partition.counts['accepted']} rows accepted."

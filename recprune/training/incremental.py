@@ -1,4 +1,4 @@
-"""One incremental pass: every row once, in a seeded order; Adam for the layers, row-wise Adagrad for the rows.
+"""One incremental pass: every row once, in a seeded order; Adam for layers, row-wise Adagrad for rows.
 
 Legend: B rows of a batch, F categorical features, D embedding width, U distinct table rows of a batch.
 """

@@ -1,0 +1,174 @@
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from recprune.data.expectations import Expectation, expectations
+from recprune.data.profile import Profile
+from recprune.settings import ValidateSettings
+from tests.makers import settings
+
+RULES = replace(settings().validate, share_margin=0.1, rows_factor=5.0, mean_margin=1.0, max_psi=0.5)
+
+
+def profile(day: str = "2024-01-04", **changes: Any) -> Profile:
+    found: Profile = {
+        "day": day,
+        "rows": 10_000,
+        "base_rate": 0.2,
+        "shares": {"rejected": 0.01, "duplicate": 0.0, "late": 0.0},
+        "numeric": {
+            "price": {
+                "missing": 0.05,
+                "mean": 10.0,
+                "std": 2.0,
+                "min": 0.0,
+                "max": 30.0,
+                "edges": [10.0],
+                "histogram": [0.5, 0.5],
+            }
+        },
+        "categorical": {"user": {"missing": 0.0, "unique": 500, "new": 0.02, "top": {"1": 0.6, "2": 0.4}}},
+    }
+    for name, value in changes.items():
+        place: Any = found
+        *path, last = name.split("__")
+        for part in path:
+            place = place[part]
+        place[last] = value
+    return found
+
+
+EARLIER = [profile(f"2024-01-0{n}", base_rate=0.2 + n / 1000) for n in (1, 2, 3, 4)]
+
+
+def met(today: Profile, earlier: list[Profile] = EARLIER, rules: ValidateSettings = RULES) -> dict[str, bool]:
+    return {e.name: _met(e) for e in expectations(today, earlier, rules)}
+
+
+def _met(e: Expectation) -> bool:
+    return (
+        e.observed is not None
+        and (e.low is None or e.observed >= e.low)
+        and (e.high is None or e.observed <= e.high)
+    )
+
+
+def test_a_usual_day_meets_every_expectation() -> None:
+    found = met(profile("2024-01-05"))
+    assert all(found.values()), found
+    assert list(found) == [
+        "rows",
+        "share of rejected rows",
+        "share of duplicate rows",
+        "share of late rows",
+        "base rate",
+        "rows vs the usual",
+        "base rate vs the usual",
+        "price: share missing",
+        "price: mean",
+        "price: PSI",
+        "user: share missing",
+        "user: share of new ids",
+        "user: distinct ids",
+        "user: PSI",
+    ]
+
+
+def test_before_3_good_days_the_settings_bounds_alone_hold() -> None:
+    assert list(met(profile(), EARLIER[:2])) == list(met(profile(), []))[:5]
+    assert len(met(profile(), EARLIER[:3])) == 14
+
+
+@pytest.mark.parametrize(
+    ("changes", "failed"),
+    [
+        ({"rows": 99}, {"rows", "rows vs the usual"}),
+        ({"rows": 1999}, {"rows vs the usual"}),
+        ({"rows": 2000}, set()),
+        ({"rows": 50_001}, {"rows vs the usual"}),
+        ({"base_rate": 0.35}, {"base rate vs the usual"}),
+        ({"base_rate": 0.29}, set()),
+        ({"base_rate": 0.95}, {"base rate", "base rate vs the usual"}),
+        ({"base_rate": None}, {"base rate", "base rate vs the usual"}),
+        ({"shares__rejected": 0.021}, {"share of rejected rows"}),
+        ({"shares__rejected": 0.02}, set()),
+        ({"shares__duplicate": 0.11}, {"share of duplicate rows"}),
+        ({"shares__late": 0.21}, {"share of late rows"}),
+        ({"numeric__price__missing": 0.3}, {"price: share missing"}),
+        ({"numeric__price__missing": None}, {"price: share missing"}),
+        ({"numeric__price__mean": 12.1}, {"price: mean"}),
+        ({"numeric__price__mean": 11.9}, set()),
+        ({"numeric__price__histogram": [0.05, 0.95]}, {"price: PSI"}),
+        ({"categorical__user__missing": 0.3}, {"user: share missing"}),
+        ({"categorical__user__new": 0.3}, {"user: share of new ids"}),
+        ({"categorical__user__new": None}, set()),
+        ({"categorical__user__unique": 99}, {"user: distinct ids"}),
+        ({"categorical__user__top": {"1": 0.02, "2": 0.98}}, {"user: PSI"}),
+    ],
+)
+def test_each_measure_has_its_bound(changes: dict[str, Any], failed: set[str]) -> None:
+    assert {name for name, good in met(profile("2024-01-05", **changes)).items() if not good} == failed
+
+
+def test_a_mean_without_values_is_left_to_the_share_missing() -> None:
+    today = profile(numeric__price__missing=1.0, numeric__price__mean=None, numeric__price__std=None)
+    found = met(today)
+    assert not found["price: share missing"]
+    assert "price: mean" not in found
+
+
+def test_bounds_widen_with_the_compared_days_own_spread() -> None:
+    restless = [profile(f"2024-01-0{n}", base_rate=rate) for n, rate in enumerate((0.1, 0.2, 0.3, 0.2), 1)]
+    today = profile(base_rate=0.6)
+    assert not met(today)["base rate vs the usual"]
+    assert met(today, restless)["base rate vs the usual"]
+
+
+def test_bounds_widen_with_the_noise_of_a_small_day() -> None:
+    rules = replace(RULES, share_margin=0.01)
+    assert not met(profile(rows=10_000, base_rate=0.25), rules=rules)["base rate vs the usual"]
+    assert met(profile(rows=100, base_rate=0.25), rules=rules)["base rate vs the usual"]
+
+
+def test_a_feature_that_differs_every_day_is_no_sign_of_harm() -> None:
+    weekdays = [profile(f"2024-01-0{n}", numeric__price__histogram=h) for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)]
+    assert met(profile(numeric__price__histogram=[0, 1]), weekdays)["price: PSI"]
+
+
+def test_profiles_are_not_changed() -> None:
+    today, earlier = profile(), copy.deepcopy(EARLIER)
+    expectations(today, earlier, RULES)
+    assert (today, earlier) == (profile(), EARLIER)
+
+
+@pytest.mark.parametrize(
+    ("expectation", "sentence"),
+    [
+        (
+            Expectation("rows", 7, 100, None),
+            "rows is 7, expected at least 100 (from params.yaml)",
+        ),
+        (
+            Expectation("share of late rows", 0.25, None, 0.2),
+            "share of late rows is 0.25, expected at most 0.2 (from params.yaml)",
+        ),
+        (
+            Expectation("base rate", None, 0.0001, 0.9),
+            "base rate is nothing, expected at least 0.0001 and at most 0.9 (from params.yaml)",
+        ),
+        (
+            Expectation("price: mean", 12.34567, -1.0, 3.25, ("2024-01-01", "2024-01-02", "2024-01-04")),
+            "price: mean is 12.35, expected at least -1 and at most 3.25 "
+            "(from 3 good days, 2024-01-01 to 2024-01-04)",
+        ),
+        (
+            Expectation("rows vs the usual", 1_234_567, 2469.6, 61_740, ("2024-01-01", "2024-01-02")),
+            "rows vs the usual is 1,234,567, expected at least 2,470 and at most 61,740 "
+            "(from 2 good days, 2024-01-01 to 2024-01-02)",
+        ),
+    ],
+)
+def test_a_sentence_says_observed_expected_and_whence(expectation: Expectation, sentence: str) -> None:
+    assert expectation.sentence() == sentence

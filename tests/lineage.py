@@ -1,0 +1,48 @@
+"""Days of a workspace as their plans, verdicts and bundles: what lineage, promotion and history read."""
+
+from pathlib import Path
+from typing import Any
+
+from recprune.files import artefact, write_json
+from recprune.workspace import plan_path, report_path, validation_path
+
+
+def plan_of(day: str, *, kind: str = "day", restart: str | None = None) -> None:
+    """Write a plan."""
+    write_json(plan_path(day), {"format": 1, "kind": kind, "day": day, "restart": restart})
+
+
+def passed(day: str, **more: Any) -> None:
+    """Write a day that passed its gate."""
+    _judged(day, "passed", **more)
+
+
+def held(day: str, **more: Any) -> None:
+    """Write a day that was held."""
+    _judged(day, "held", **more)
+
+
+def quarantined(day: str) -> None:
+    """Write a quarantined day."""
+    plan_of(day)
+    verdict = {"day": day, "verdict": "quarantined", "sentence": f"{day} quarantined."}
+    write_json(validation_path(day) / "verdict.json", verdict)
+
+
+def bundle_of(day: str, content: bytes = b"model") -> Path:
+    """Write a bundle."""
+    path = Path("bundles") / day
+    with artefact(path, "bundle", day, {}) as folder:
+        (folder / "model.onnx").write_bytes(content)
+    return path
+
+
+def _judged(
+    day: str, verdict: str, *, finite: bool = True, restart: str | None = None, line: dict[str, Any] | None = None
+) -> None:
+    plan_of(day, restart=restart)
+    write_json(validation_path(day) / "verdict.json", {"day": day, "verdict": "good", "sentence": ""})
+    write_json(report_path(day, "gate"), {"verdict": verdict, "sentence": f"{day} {verdict}."})
+    write_json(report_path(day, "prune"), {"finite": finite})
+    if line is not None:
+        write_json(report_path(day, "evaluation"), line)

@@ -1,0 +1,224 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from recprune.data.features import FeatureSet
+from recprune.errors import NotFiniteError
+from recprune.model import dlrm
+from recprune.model.checkpoint import load_lines, save_lines
+from recprune.model.line import Line, learn_scale
+from recprune.model.shape import Shape
+from recprune.training.incremental import EPS, MEMORY, learn
+from recprune.training.scoring import mean_log_loss, score
+from tests.networks import TRAIN, events_for, line_of, same, shape_of
+
+SHAPES = [shape_of(), shape_of(2, 0), shape_of(0, 2), shape_of(1, 0, top=()), shape_of(inputs=[4, 11])]
+NAMES = ["both", "ids", "numbers", "one linear feature", "carved"]
+
+
+def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
+    """Return the gradient of the mean loss by every weight, the whole table included."""
+    weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in line.weights.items()}
+    embedded = weights["embedding"][torch.from_numpy(part.ids).long() + line.offsets()]
+    numbers = line.standardize(torch.from_numpy(part.numbers))
+    logit = dlrm.logits(line.shape, weights, embedded, numbers)
+    functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label)).backward()  # type: ignore[no-untyped-call]
+    return {
+        name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.numpy() for name, w in weights.items()
+    }
+
+
+def slow_step(line: Line, part: FeatureSet) -> None:
+    """One step in numpy: Adam (Kingma & Ba 2015, algorithm 1) and row-wise Adagrad."""
+    found = gradients(line, part)
+    line.step += 1
+    for name in line.layer_names():
+        g, w = found[name].astype(np.float64), line.weights[name].numpy().astype(np.float64)
+        first = 0.9 * line.moments[f"{name}.first"].numpy() + 0.1 * g
+        second = 0.999 * line.moments[f"{name}.second"].numpy() + 0.001 * g**2
+        unbiased = first / (1 - 0.9**line.step), second / (1 - 0.999**line.step)
+        w -= TRAIN.learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+        line.weights[name] = torch.from_numpy(w).float()
+        line.moments[f"{name}.first"] = torch.from_numpy(first).float()
+        line.moments[f"{name}.second"] = torch.from_numpy(second).float()
+    table, square = line.weights["embedding"].numpy(), line.moments["embedding.square"].numpy()
+    for row in {int(r) for r in (part.ids + line.offsets().numpy()).ravel()}:
+        g = found["embedding"][row]
+        square[row] += np.mean(g**2)
+        table[row] -= TRAIN.embedding_learning_rate * g / (np.sqrt(square[row]) + EPS)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_a_pass_is_the_slow_reference(shape: Shape) -> None:
+    line, slow = line_of(shape), line_of(shape)
+    events = events_for(line, 27)
+    report = learn(line, events, TRAIN, seed=3)
+    learn_scale(slow, events.numbers)
+    order = np.random.default_rng(3).permutation(27)
+    losses = 0.0
+    for start in range(0, 27, 8):
+        part = events.rows(np.sort(order[start : start + 8]))
+        losses += mean_log_loss(part.label, score(slow, part)) * len(part)
+        slow_step(slow, part)
+    assert (report.rows, report.steps, line.step) == (27, 4, slow.step)
+    assert report.mean_loss == pytest.approx(losses / 27, rel=1e-5)
+    for name, tensor in slow.weights.items():
+        torch.testing.assert_close(line.weights[name], tensor, rtol=1e-4, atol=2e-6)
+    for name, tensor in slow.moments.items():
+        torch.testing.assert_close(line.moments[name], tensor, rtol=1e-3, atol=1e-8)
+
+
+def test_adagrad_by_hand() -> None:
+    """One row of one feature twice in a batch: its gradient is the sum, its state the mean square of that."""
+    line = line_of(shape_of(1, 0, embedding=2, top=()))
+    line.weights["top.0.weight"], line.weights["top.0.bias"] = torch.tensor([[1.0, 3.0]]), torch.zeros(1)
+    line.weights["embedding"] = torch.zeros(3, 2)
+    line.moments["embedding.square"] = torch.zeros(3)
+    events = FeatureSet(
+        np.array([[1], [1]], np.int32), np.zeros((2, 0), np.float32), np.zeros(2, np.float32), np.zeros(2, np.uint64)
+    )
+    learn(line, events, TRAIN, seed=0)  # p = 1/2 in both rows, so that ∂loss/∂embedding = 1/2 · (1, 3) in all
+    root = np.sqrt((0.5**2 + 1.5**2) / 2)
+    assert line.moments["embedding.square"].tolist() == pytest.approx([0, root**2, 0])
+    assert line.weights["embedding"][1].tolist() == pytest.approx([-0.1 * 0.5 / root, -0.1 * 1.5 / root])
+    assert line.weights["embedding"][[0, 2]].abs().sum() == 0
+
+
+def test_rows_that_no_event_has_stay_untouched() -> None:
+    line, before = line_of(shape_of(2)), line_of(shape_of(2))
+    events = events_for(line, 40)
+    events.ids[events.ids == 2] = 1
+    learn(line, events, TRAIN, seed=1)
+    gone, seen = [2, 5], [0, 1, 3, 4, 6]
+    assert torch.equal(line.weights["embedding"][gone], before.weights["embedding"][gone])
+    assert torch.equal(line.moments["embedding.square"][gone], before.moments["embedding.square"][gone])
+    assert bool((line.weights["embedding"][seen] != before.weights["embedding"][seen]).all())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_save_load_continue_is_an_uninterrupted_run(shape: Shape, workspace: Path) -> None:
+    whole, first = line_of(shape), line_of(shape)
+    days = [events_for(whole, 30, seed) for seed in (1, 2)]
+    for n, events in enumerate(days):
+        learn(whole, events, TRAIN, seed=n)
+    learn(first, days[0], TRAIN, seed=0)
+    save_lines(workspace / "models", "2024-01-01", {"served": first}, {})
+    second = load_lines(workspace / "models")[0]["served"]
+    learn(second, days[1], TRAIN, seed=1)
+    assert same(second, whole)
+    for name, line in (("a", whole), ("b", second)):
+        save_lines(workspace / name, "2024-01-02", {"served": line}, {})
+    files = [workspace / name / "served.safetensors" for name in "ab"]
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_the_seed_gives_the_order_and_with_it_the_bytes() -> None:
+    lines = [line_of(shape_of()) for _ in range(3)]
+    for line, seed in zip(lines, (1, 1, 2), strict=True):
+        learn(line, events_for(line, 50), TRAIN, seed)
+    assert same(lines[0], lines[1])
+    assert not same(lines[0], lines[2])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
+def test_importance_is_that_of_a_loop_over_the_rows(shape: Shape) -> None:
+    line = line_of(shape)
+    line.importance = {}
+    events = events_for(line, 6)
+    start = line.copy()
+    learn(line, events, replace(TRAIN, batch=6), seed=0)  # one batch: every row sees the weights of the start
+    learn_scale(start, events.numbers)
+    summed: dict[str, torch.Tensor] = {}
+    for n in range(6):
+        one = events.rows(slice(n, n + 1))
+        kept: dict[str, torch.Tensor] = {}
+        rows = torch.from_numpy(one.ids).long() + start.offsets()
+        embedded = start.weights["embedding"][rows].requires_grad_()
+        weights = {k: v.clone().requires_grad_() for k, v in start.weights.items()}
+        logit = dlrm.logits(shape, weights, embedded, start.standardize(torch.from_numpy(one.numbers)), kept)
+        loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(one.label))
+        slopes = torch.autograd.grad(loss, list(kept.values()))
+        for (kind, value), slope in zip(kept.items(), slopes, strict=True):
+            summed[kind] = summed.get(kind, torch.zeros(value.shape[1])) + (value * slope)[0].detach() ** 2
+    assert line.importance.keys() == shape.widths().keys()
+    for kind, total in summed.items():
+        torch.testing.assert_close(line.importance[kind], total / 6, rtol=1e-4, atol=1e-9)
+
+
+def test_importance_remembers_half_of_the_passes_before() -> None:
+    line, fresh = line_of(shape_of()), line_of(shape_of())
+    before, fresh.importance = {k: v.clone() for k, v in line.importance.items()}, {}
+    for each in (line, fresh):
+        learn(each, events_for(each, 20), TRAIN, seed=0)
+    for kind, old in before.items():
+        torch.testing.assert_close(line.importance[kind], MEMORY * old + (1 - MEMORY) * fresh.importance[kind])
+
+
+def test_statistics_of_the_numbers_grow_by_the_day() -> None:
+    line, day = line_of(shape_of()), events_for(line_of(shape_of()), 20)
+    learn(line, day, TRAIN, seed=0)
+    assert line.numbers["count"].item() == 10 + np.count_nonzero(~np.isnan(day.numbers))
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
+    line = line_of(shape_of())
+    line.weights["top.1.weight"][2, 0] = float("inf")
+    line.weights["top.0.weight"][0].abs_()
+    events = events_for(line, 8)
+    before = line.copy()
+    learn_scale(before, events.numbers)
+    with pytest.raises(NotFiniteError, match=r"^the loss is (nan|inf); gradients that are not finite: bottom\.0"):
+        learn(line, events, TRAIN, seed=0)
+    assert same(line, before)
+
+
+def test_a_label_that_is_not_finite_is_named_whole() -> None:
+    line = line_of(shape_of(1, 0, top=()))
+    events = events_for(line, 8)
+    events.label[3] = np.nan
+    before = line.copy()
+    told = "the loss is nan; gradients that are not finite: top.0.weight, top.0.bias, embedding, inputs"
+    with pytest.raises(NotFiniteError, match=f"^{re.escape(told)}$"):
+        learn(line, events, TRAIN, seed=0)
+    assert same(line, before)
+
+
+def test_what_earlier_batches_taught_stays_whole_when_a_later_one_fails() -> None:
+    line, good = line_of(shape_of(1, 0)), line_of(shape_of(1, 0))
+    events = events_for(line, 16)
+    order = np.random.default_rng(0).permutation(16)
+    good_part = events.rows(np.sort(order[:8]))
+    events.label[order[12]] = np.nan
+    with pytest.raises(NotFiniteError):
+        learn(line, events, TRAIN, seed=0)
+    learn_whole = replace(TRAIN, batch=8)
+    learn(good, good_part, learn_whole, seed=0)
+    good.importance = line.importance  # is written by a whole pass only
+    assert same(line, good)
+    assert not any(tensor.requires_grad for tensor in line.weights.values())
+
+
+def test_no_events_teach_nothing() -> None:
+    line, before = line_of(shape_of()), line_of(shape_of())
+    report = learn(line, events_for(line, 0), TRAIN, seed=0)
+    assert (report.rows, report.steps, np.isnan(report.mean_loss)) == (0, 0, True)
+    assert same(line, before)
+
+
+def test_progress_counts_the_rows() -> None:
+    line, seen = line_of(shape_of()), list[tuple[int, int]]()
+    learn(line, events_for(line, 20 * 8), TRAIN, 0, lambda done, rows: seen.append((done, rows)))
+    assert seen == [(0, 160), (128, 160)]
+
+
+def test_a_pass_learns() -> None:
+    line = line_of(shape_of())
+    events = events_for(line, 200)
+    events.label[:] = events.ids[:, 0] == 1
+    losses = [learn(line, events, TRAIN, seed).mean_loss for seed in range(8)]
+    assert losses[-1] < 0.3 * losses[0]
