@@ -38,7 +38,12 @@ def bundle_of(day: str, content: bytes = b"model") -> Path:
 
 
 def _judged(
-    day: str, verdict: str, *, finite: bool = True, restart: str | None = None, line: dict[str, Any] | None = None
+    day: str,
+    verdict: str,
+    *,
+    finite: bool = True,
+    restart: str | None = None,
+    line: dict[str, Any] | None = None,
 ) -> None:
     plan_of(day, restart=restart)
     write_json(validation_path(day) / "verdict.json", {"day": day, "verdict": "good", "sentence": ""})

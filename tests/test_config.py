@@ -206,7 +206,9 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, content: bytes) -> None:
         load(tmp_path, content)
 
 
-@pytest.mark.parametrize("content", [b"kind: csv\nshare: 1\nkind: csv\n", b"{kind: csv, share: 1, kind: csv}"])
+@pytest.mark.parametrize(
+    "content", [b"kind: csv\nshare: 1\nkind: csv\n", b"{kind: csv, share: 1, kind: csv}"]
+)
 def test_a_setting_that_stands_twice_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SettingsError, match=r"is not valid YAML: kind is set twice"):
         load(tmp_path, content)

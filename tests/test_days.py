@@ -10,7 +10,16 @@ from recprune.errors import SettingsError
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2024-1-05", "2024-02-30", "0000-01-01", "20240105", "2024-01-05 ", "2024-01-05\n", "２０２４-01-05"],
+    [
+        "",
+        "2024-1-05",
+        "2024-02-30",
+        "0000-01-01",
+        "20240105",
+        "2024-01-05 ",
+        "2024-01-05\n",
+        "２０２４-01-05",
+    ],
 )
 def test_what_is_no_day_is_told(text: str) -> None:
     with pytest.raises(SettingsError) as caught:

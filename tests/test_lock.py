@@ -128,7 +128,9 @@ def test_who_waits_gets_the_lock_when_the_holder_ends(
     with hold("workspace", "recprune step", wait=True):
         pass
     ender.wait()
-    told = f"`recprune run --day 2024-01-05` (process {process.pid}) still works here; waiting for it to end.\n"
+    told = (
+        f"`recprune run --day 2024-01-05` (process {process.pid}) still works here; waiting for it to end.\n"
+    )
     assert capfd.readouterr().err == told
 
 

@@ -23,10 +23,10 @@ LARGEST = 3e38
 
 
 def initial_weights(shape: Shape, generator: torch.Generator) -> Tensors:
-    """Draw the fully connected layers' weights: He's uniform for ReLU, the last a tenth of it; biases 0."""
+    """Draw the fully connected layers' weights: He's uniform for ReLU, Xavier-like for the last; biases 0."""
     weights: Tensors = {}
     for name, inputs, outputs in shape.layers():
-        gain = 0.1 if name == f"top.{len(shape.top)}" else 1.0  # the first logits are near 0
+        gain = 0.5**0.5 if name == f"top.{len(shape.top)}" else 1.0  # no ReLU follows the last
         bound = gain * (6.0 / max(inputs, 1)) ** 0.5
         weights[f"{name}.weight"] = (torch.rand(outputs, inputs, generator=generator) * 2 - 1) * bound
         weights[f"{name}.bias"] = torch.zeros(outputs)

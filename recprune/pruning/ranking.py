@@ -73,8 +73,8 @@ def remove(line: Line, slopes: Mapping[str, float], target: int, settings: Prune
     """Walk the removal path until the network has at most `target` FLOPs.
 
     At each step the group with the least loss per saved FLOP, given the widths at that point, goes; of
-    equal ones the first kind by name, then the first position. From the first network within the
-    target, groups come back in reverse order as long as they fit.
+    equal ones the first kind by name, columns before pairs, the first position. From the first network in
+    the target, groups come back in reverse order as long as they fit.
 
     Raises:
         RecpruneError: the floors are reached first; says what is reachable.

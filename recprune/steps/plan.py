@@ -45,7 +45,13 @@ def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, 
 
 
 def restore_day(found: dict[str, Any]) -> None:
-    """Make `day.yaml` name the plan's day."""
+    """Make `day.yaml` name the plan's day.
+
+    Raises:
+        LineageError: the plan is genesis', which is no day to run.
+    """
+    if found["kind"] == "genesis":
+        raise _not_after(found["day"], found["day"])
     names = {name: found[name] for name in ("day", "parent", "champion", "served")}
     text = "# The day that dvc.yaml is about. Written by recprune plan; its plan lies in plans/.\n"
     text += yaml.safe_dump(names, sort_keys=False)
@@ -80,10 +86,7 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
     genesis = genesis_day()
     parse_day(day)
     if day <= genesis:
-        raise LineageError(
-            f"{day} is not after {genesis}, the day this workspace starts from; the first day to run is the "
-            "next one. For earlier days make another workspace: recprune init DIR --start DAY"
-        )
+        raise _not_after(day, genesis)
     before = days_before(day)
     _check_complete(day, before, stored)
     good = [state.day for state in before if state.verdict != "quarantined" and state.finite]
@@ -103,6 +106,13 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
         "served": champion if restart else parent,
         "restart": restart,
     }
+
+
+def _not_after(day: str, genesis: str) -> LineageError:
+    return LineageError(
+        f"{day} is not after {genesis}, the day this workspace starts from; the first day to run is the "
+        "next one. For earlier days make another workspace: recprune init DIR --start DAY"
+    )
 
 
 def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str]) -> None:

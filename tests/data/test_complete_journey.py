@@ -30,7 +30,9 @@ def test_a_day_is_accepted_as_a_whole(source: CompleteJourneySource) -> None:
     assert 0.3 < found.events["label"].mean() < 0.6  # type: ignore[operator]
 
 
-def test_the_joins_neither_add_nor_drop_a_purchase(source: CompleteJourneySource, frame: pl.DataFrame) -> None:
+def test_the_joins_neither_add_nor_drop_a_purchase(
+    source: CompleteJourneySource, frame: pl.DataFrame
+) -> None:
     at = pl.col("transaction_timestamp")
     bought = pl.read_parquet(source._folder / "transactions.parquet").filter(at.dt.date() == DAY)
     assert frame.height == bought.height

@@ -172,7 +172,11 @@ def test_a_time_beyond_pythons_is_late_and_shown() -> None:
 
 def test_the_days_ends_belong_to_it() -> None:
     last = datetime(2024, 1, 5, 23, 59, 59, 999999, UTC)
-    rows = [row("a", at=datetime(2024, 1, 5, tzinfo=UTC)), row("b", at=last), row("c", at=last + timedelta(0, 0, 1))]
+    rows = [
+        row("a", at=datetime(2024, 1, 5, tzinfo=UTC)),
+        row("b", at=last),
+        row("c", at=last + timedelta(0, 0, 1)),
+    ]
     assert aside(read(rows)) == [("late", 3, "belongs to 2024-01-06")]
 
 
@@ -230,15 +234,19 @@ def test_a_row_set_aside_has_line_reason_and_raw_text() -> None:
             "rejected",
             2,
             "label click is not 0 or 1: 3",
-            '{"request": "b", "at": "2024-01-05 12:00:00.000000+00:00", "click": 3, "user": 7, "item": "a", '
-            '"price": 1.5, "more": "kept"}',
+            (
+                '{"request": "b", "at": "2024-01-05 12:00:00.000000+00:00", "click": 3, "user": 7, "item": "a", '
+                '"price": 1.5, "more": "kept"}'
+            ),
         ),
         (
             "late",
             3,
             "belongs to 2024-01-03",
-            '{"request": "c", "at": "2024-01-03 12:00:00.000000+00:00", "click": 1, "user": 7, "item": "a", '
-            '"price": 1.5, "more": null}',
+            (
+                '{"request": "c", "at": "2024-01-03 12:00:00.000000+00:00", "click": 1, "user": 7, "item": "a", '
+                '"price": 1.5, "more": null}'
+            ),
         ),
     ]
 
@@ -340,7 +348,9 @@ def test_a_column_that_comes_twice_is_a_problem() -> None:
 
 @pytest.mark.parametrize("name", ["line", "reason", "raw", "kind", "@0", "literal", "user/missing", "len"])
 def test_a_column_may_have_any_name(name: str) -> None:
-    schema = Schema(label="click", time="at", key=("request",), features=(ids(name, "int64"), number("price")))
+    schema = Schema(
+        label="click", time="at", key=("request",), features=(ids(name, "int64"), number("price"))
+    )
     found = read([row("a", **{name: 42}), row("b", click=5, **{name: 43})], schema)
     assert found.events[name].to_list() == [42]
     assert (found.problems, aside(found)) == ([], [("rejected", 2, "label click is not 0 or 1: 5")])
@@ -392,7 +402,14 @@ def test_a_column_of_any_type_ends_in_counts_not_in_an_error(name: str, kind: st
 
 
 def test_csv_columns_are_judged_by_value() -> None:
-    texts = {"request": "1", "at": "2024-01-05T12:00:00Z", "click": "1", "user": "7", "item": "a", "price": "1.5"}
+    texts = {
+        "request": "1",
+        "at": "2024-01-05T12:00:00Z",
+        "click": "1",
+        "user": "7",
+        "item": "a",
+        "price": "1.5",
+    }
     rows = [texts, texts | {"request": "2", "user": "", "price": ""}, texts | {"request": "3", "user": "u"}]
     found = read(rows, text=True)
     assert found.problems == []

@@ -133,7 +133,10 @@ def test_bounds_widen_with_the_noise_of_a_small_day() -> None:
 
 
 def test_a_feature_that_differs_every_day_is_no_sign_of_harm() -> None:
-    weekdays = [profile(f"2024-01-0{n}", numeric__price__histogram=h) for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)]
+    weekdays = [
+        profile(f"2024-01-0{n}", numeric__price__histogram=h)
+        for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)
+    ]
     assert met(profile(numeric__price__histogram=[0, 1]), weekdays)["price: PSI"]
 
 
@@ -160,13 +163,17 @@ def test_profiles_are_not_changed() -> None:
         ),
         (
             Expectation("price: mean", 12.34567, -1.0, 3.25, ("2024-01-01", "2024-01-02", "2024-01-04")),
-            "price: mean is 12.35, expected at least -1 and at most 3.25 "
-            "(from 3 good days, 2024-01-01 to 2024-01-04)",
+            (
+                "price: mean is 12.35, expected at least -1 and at most 3.25 "
+                "(from 3 good days, 2024-01-01 to 2024-01-04)"
+            ),
         ),
         (
             Expectation("rows vs the usual", 1_234_567, 2469.6, 61_740, ("2024-01-01", "2024-01-02")),
-            "rows vs the usual is 1,234,567, expected at least 2,470 and at most 61,740 "
-            "(from 2 good days, 2024-01-01 to 2024-01-02)",
+            (
+                "rows vs the usual is 1,234,567, expected at least 2,470 and at most 61,740 "
+                "(from 2 good days, 2024-01-01 to 2024-01-02)"
+            ),
         ),
     ],
 )

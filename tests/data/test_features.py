@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.data.features import FeatureSet, calibrating_half, encode
-from recprune.data.schema import Schema, ids, number
+from recprune.data.schema import Feature, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from tests.makers import SCHEMA, day_of, read, row, stream
 
@@ -29,7 +29,9 @@ def test_events_become_arrays_without_strings() -> None:
 
 @pytest.mark.parametrize("features", [(), (number("price"),), (ids("user", "int64"),), SCHEMA.features])
 @pytest.mark.parametrize("rows", [0, 5])
-def test_arrays_survive_the_disk_and_are_mapped(tmp_path: Path, features: tuple[object, ...], rows: int) -> None:
+def test_arrays_survive_the_disk_and_are_mapped(
+    tmp_path: Path, features: tuple[Feature, ...], rows: int
+) -> None:
     schema: Schema = replace(SCHEMA, features=features)
     events = day_of(stream(1, rows), schema=schema).events
     found = encode(events, schema, Vocabulary.empty(schema))
@@ -52,7 +54,12 @@ def test_some_rows_are_taken_of_every_array() -> None:
     found = encode(read([row("a"), row("b", click=0)]).events, SCHEMA, Vocabulary.empty(SCHEMA))
     for index in (slice(1, 2), np.array([1])):
         part = found.rows(index)
-        assert (len(part), part.label.tolist(), part.ids.shape, part.numbers.shape) == (1, [0], (1, 2), (1, 1))
+        assert (len(part), part.label.tolist(), part.ids.shape, part.numbers.shape) == (
+            1,
+            [0],
+            (1, 2),
+            (1, 1),
+        )
 
 
 @given(st.lists(st.integers(0, 2**64 - 1)))

@@ -17,7 +17,11 @@ def test_a_day_is_opened_as_it_was_written() -> None:
     found = read(rows)
     found.problems.append("one file is missing")
     partition = stored(found, Path())
-    assert (partition.day, partition.schema, partition.problems) == ("2024-01-05", SCHEMA, ["one file is missing"])
+    assert (partition.day, partition.schema, partition.problems) == (
+        "2024-01-05",
+        SCHEMA,
+        ["one file is missing"],
+    )
     assert partition.counts == {"read": 5, "accepted": 1, "rejected": 2, "duplicate": 1, "late": 1}
     assert partition.reasons == {
         "rejected: label click is not 0 or 1": 2,

@@ -12,7 +12,7 @@ from recprune.data.profile import TOP, Profile, drift, measure, stability_index
 from recprune.data.schema import MISSING_INT
 from recprune.data.vocabulary import Vocabulary
 from recprune.files import to_json
-from tests.makers import DAY, SCHEMA, day_of, read, row, stored, stream
+from tests.makers import SCHEMA, day_of, read, row, stored, stream
 
 pytestmark = pytest.mark.usefixtures("workspace")
 EMPTY = Vocabulary.empty(SCHEMA)
@@ -151,7 +151,9 @@ def test_a_shifted_number_drifts() -> None:
 
 def test_an_id_that_takes_over_drifts_and_one_that_comes_does_not() -> None:
     usual = ["a"] * 50 + ["b"] * 50
-    days = days_of([[1.0] * 100] * 4, [usual, usual, ["a"] * 98 + ["b"] * 2, ["a"] * 48 + ["b"] * 48 + ["c"] * 4])
+    days = days_of(
+        [[1.0] * 100] * 4, [usual, usual, ["a"] * 98 + ["b"] * 2, ["a"] * 48 + ["b"] * 48 + ["c"] * 4]
+    )
     earlier, taken, came = days[:2], days[2], days[3]
     assert drift("item", "categorical", taken, earlier) > 1
     assert drift("item", "categorical", came, earlier) < 0.2

@@ -149,8 +149,8 @@ def test_a_vocabulary_of_other_features_is_refused(features: tuple[Any, ...], na
     path = Path("vocab/2024-01-05")
     EMPTY.save(path, "2024-01-05")
     told = (
-        f"{path} holds the features user (int64), item (string), the events have {named}; the schema changed: "
-        "start a new workspace with recprune init, or restore the schema."
+        f"{path} holds the features user (int64), item (string), the events have {named}; "
+        "the schema changed: start a new workspace with recprune init, or restore the schema."
     )
     with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}$"):
         Vocabulary.load(path, replace(SCHEMA, features=features))

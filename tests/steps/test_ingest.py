@@ -107,7 +107,8 @@ def test_a_column_gone_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"), [("duplicated_rows", "duplicate"), ("null_burst", "accepted"), ("column_gone", "accepted")]
+    ("fault", "kind"),
+    [("duplicated_rows", "duplicate"), ("null_burst", "accepted"), ("column_gone", "accepted")],
 )
 def test_the_simulators_faults_add_up(fault: str, kind: str) -> None:
     chosen = settings()
@@ -123,4 +124,10 @@ def test_the_simulators_faults_add_up(fault: str, kind: str) -> None:
 def test_rows_of_another_day_alone_leave_an_empty_day() -> None:
     rows = [row(n, at=NOON - timedelta(days=1)) for n in "abc"]
     parquet(pa.RecordBatch.from_pylist(rows))
-    assert run(of_files("parquet")).counts == {"read": 3, "accepted": 0, "rejected": 0, "duplicate": 0, "late": 3}
+    assert run(of_files("parquet")).counts == {
+        "read": 3,
+        "accepted": 0,
+        "rejected": 0,
+        "duplicate": 0,
+        "late": 3,
+    }
