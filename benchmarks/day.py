@@ -1,4 +1,6 @@
-"""Seconds and peak memory of each step of one day: python benchmarks/day.py WORKSPACE DAY
+"""Seconds and peak memory of each step of one day.
+
+Use: `python benchmarks/day.py WORKSPACE DAY`.
 
 Runs the commands of dvc.yaml again on the day's inputs, in a copy of the workspace; nothing of it is changed.
 """

@@ -44,9 +44,7 @@ def main() -> None:
         ("26 + 13 features, 10,000 ids", criteo, 28),
     ):
         seconds = seconds_to_read(settings, age)
-        table.add_row(
-            name, str(age), f"{settings.rows:,}", f"{seconds:.2f}", f"{settings.rows / seconds:,.0f}"
-        )
+        table.add_row(name, str(age), f"{settings.rows:,}", f"{seconds:.2f}", f"{settings.rows / seconds:,.0f}")
     Console().print(table)
 
 

@@ -107,9 +107,7 @@ def next_task(verdict_file: Path, ways: dict[str, str]) -> str:
             "ended well. Clear that step to write it again."
         ) from error
     if verdict not in ways:
-        raise AirflowFailException(
-            f"{verdict_file}: the verdict is {verdict!r}; it must be {' or '.join(ways)}."
-        )
+        raise AirflowFailException(f"{verdict_file}: the verdict is {verdict!r}; it must be {' or '.join(ways)}.")
     return ways[verdict]
 
 

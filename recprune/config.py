@@ -83,10 +83,9 @@ def _read(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
         return None if raw is None else _read(inner[0], raw, at, problems)
     if get_origin(hint) is Literal:
         if raw not in get_args(hint):
-            options = get_args(hint)
-            problems.append(
-                f"{at} is {_show(raw)}; it must be one of {_names(options)}.{_closest(raw, options)}"
-            )
+            near = _closest(raw, get_args(hint))
+            rule = f"it must be one of {_names(get_args(hint))}{f';{near}' if near else '.'}"
+            problems.append(f"{at} is {_show(raw)}; {rule}")
         return raw
     if get_origin(hint) is tuple:
         return _read_list(get_args(hint)[0], raw, at, problems)
@@ -111,9 +110,7 @@ def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
     hints = get_type_hints(cls, include_extras=True)
     names = [f.name for f in fields(cls)]
     problems.extend(
-        f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}"
-        for key in raw
-        if key not in names
+        f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}" for key in raw if key not in names
     )
     before, values = len(problems), {}
     for name in names:

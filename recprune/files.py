@@ -105,9 +105,7 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
         expected, found = manifest["files"].get(name), found_files.get(name)
         if expected != found:
             what = "is missing" if found is None else "is new" if expected is None else "was changed"
-            raise DamagedArtefactError(
-                f"{path}/{name} {what} since the manifest was written; {_remedy(path)}"
-            )
+            raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
     return manifest
 
 
@@ -140,10 +138,7 @@ def _remedy(path: Path) -> str:
     """Name the command that brings an artefact back: its day stands in its path."""
     for part in path.parts:
         if day := _DAY.match(part):
-            return (
-                f"bring the stored one back with: recprune fetch {day[0]} "
-                "(or run that day, if it was never stored)"
-            )
+            return f"bring the stored one back with: recprune fetch {day[0]} (or run that day, if it was never stored)"
     return "see: recprune doctor"
 
 

@@ -44,16 +44,12 @@ class DayState:
 def day_state(day: str) -> DayState:
     """Read a day's verdict from its files."""
     if is_quarantined(day):
-        return DayState(
-            day, "quarantined", read_json(validation_path(day) / VERDICT)["sentence"], finite=False
-        )
+        return DayState(day, "quarantined", read_json(validation_path(day) / VERDICT)["sentence"], finite=False)
     gate = report_path(day, "gate")
     if not gate.exists():
         return DayState(day, None, "no verdict yet", finite=False)
     verdict = read_json(gate)
-    return DayState(
-        day, verdict["verdict"], verdict["sentence"], bool(read_json(report_path(day, "prune"))["finite"])
-    )
+    return DayState(day, verdict["verdict"], verdict["sentence"], bool(read_json(report_path(day, "prune"))["finite"]))
 
 
 def is_quarantined(day: str) -> bool:
@@ -75,9 +71,7 @@ def genesis_day() -> str:
     """
     days = planned_days()
     if not days or read_plan(days[0])["kind"] != "genesis":
-        raise RecpruneError(
-            f"{Path.cwd()} is not a workspace: it has no plans/; make one with: recprune init DIR"
-        )
+        raise RecpruneError(f"{Path.cwd()} is not a workspace: it has no plans/; make one with: recprune init DIR")
     return days[0]
 
 

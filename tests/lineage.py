@@ -1,10 +1,13 @@
 """Days of a workspace as their plans, verdicts and bundles: what lineage, promotion and history read."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from recprune.files import artefact, write_json
+from recprune.registry.history import record
 from recprune.workspace import plan_path, report_path, validation_path
+
+Event = Literal["genesis", "promoted"]
 
 
 def plan_of(day: str, *, kind: str = "day", restart: str | None = None) -> None:
@@ -35,6 +38,18 @@ def bundle_of(day: str, content: bytes = b"model") -> Path:
     with artefact(path, "bundle", day, {}) as folder:
         (folder / "model.onnx").write_bytes(content)
     return path
+
+
+def serves(day: str, event: Event = "promoted") -> None:
+    """Let a day serve."""
+    record(event, day, day, bundle_of(day), "")
+
+
+def promoted(*days: str) -> None:
+    """Write days that passed and serve."""
+    for day in days:
+        passed(day)
+        serves(day)
 
 
 def _judged(

@@ -46,6 +46,11 @@ def read(rows: Sequence[Mapping[str, Any]], schema: Schema = SCHEMA, *, text: bo
     return read_events([batch(rows)], schema, DAY, text=text)
 
 
+def aside(found: DayOfEvents) -> list[tuple[str, int, str]]:
+    """Return kind, line and reason of the rows set aside."""
+    return [(kind, line, reason) for kind, line, reason, _ in found.aside.iter_rows()]
+
+
 def stream(seed: int, rows: int, day: date = DAY) -> pa.RecordBatch:
     """Draw a day of rows: popular and rare ids, a number, a label that depends on both."""
     draw = np.random.default_rng(seed)

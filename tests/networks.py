@@ -60,9 +60,7 @@ def line_of(shape: Shape, seed: int = 0) -> Line:
         "mean": torch.linspace(-0.5, 0.5, q, dtype=torch.float64),
         "square": torch.linspace(5.0, 20.0, q, dtype=torch.float64),
     }
-    line.importance = {
-        kind: torch.rand(width, generator=generator) for kind, width in sorted(shape.widths().items())
-    }
+    line.importance = {kind: torch.rand(width, generator=generator) for kind, width in sorted(shape.widths().items())}
     line.step = 7
     return line
 

@@ -86,7 +86,7 @@ def test_all_problems_are_reported_together_with_the_nearest_names() -> None:
         "params.yaml: seed is missing; every setting is written out.",
         "params.yaml: rows is 0; it must lie in [1, inf).",
         "params.yaml: inner.shar is not a setting; did you mean share?",
-        "params.yaml: inner.kind is 'cvs'; it must be one of parquet, csv. did you mean csv?",
+        "params.yaml: inner.kind is 'cvs'; it must be one of parquet, csv; did you mean csv?",
         "params.yaml: inner.share is 0; it must lie in (0, 1].",
     ]
 
@@ -206,9 +206,7 @@ def test_what_is_no_yaml_is_told(tmp_path: Path, content: bytes) -> None:
         load(tmp_path, content)
 
 
-@pytest.mark.parametrize(
-    "content", [b"kind: csv\nshare: 1\nkind: csv\n", b"{kind: csv, share: 1, kind: csv}"]
-)
+@pytest.mark.parametrize("content", [b"kind: csv\nshare: 1\nkind: csv\n", b"{kind: csv, share: 1, kind: csv}"])
 def test_a_setting_that_stands_twice_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(SettingsError, match=r"is not valid YAML: kind is set twice"):
         load(tmp_path, content)

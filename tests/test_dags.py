@@ -107,9 +107,7 @@ def test_a_missing_command_says_what_to_set(module):
         "RECPRUNE_DAY": "2024-01-01",
         "RECPRUNE_STEP": "plan",
     }
-    done = subprocess.run(
-        ["bash", "-c", module.COMMAND], env=env, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["bash", "-c", module.COMMAND], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 127
     assert done.stdout == (
         "RECPRUNE_COMMAND is no-such-recprune, which is no command here. Install recprune or set its path.\n"
@@ -144,9 +142,7 @@ def test_days_it_takes(dag, day):
     assert dag.params.get_param("day").resolve(day) == day
 
 
-@pytest.mark.parametrize(
-    "day", ["", "2024-02-30", "20240101", "2024-1-1", "2024-01-01\n", "2024-01-01; id", 20240101]
-)
+@pytest.mark.parametrize("day", ["", "2024-02-30", "20240101", "2024-1-1", "2024-01-01\n", "2024-01-01; id", 20240101])
 def test_days_it_refuses(dag, day):
     from airflow.sdk.exceptions import ParamValidationError
 
@@ -179,9 +175,7 @@ def test_no_verdict_is_a_failure(module, workspace, text):
     file.unlink(missing_ok=True)
     if text is not None:
         write_verdict(file, text)
-    with pytest.raises(
-        AirflowFailException, match=r"2024-01-03/gate\.json holds no verdict .* Clear that step"
-    ):
+    with pytest.raises(AirflowFailException, match=r"2024-01-03/gate\.json holds no verdict .* Clear that step"):
         module.after_gate("2024-01-03")
 
 

@@ -24,9 +24,7 @@ from recprune.errors import SettingsError
 def test_what_is_no_day_is_told(text: str) -> None:
     with pytest.raises(SettingsError) as caught:
         parse_day(text)
-    assert str(caught.value) == (
-        f"day {text!r} is not a calendar day; write it as YYYY-MM-DD, for example 2017-03-05."
-    )
+    assert str(caught.value) == (f"day {text!r} is not a calendar day; write it as YYYY-MM-DD, for example 2017-03-05.")
 
 
 @given(st.dates(), st.integers(0, 60))

@@ -201,9 +201,7 @@ def test_a_missing_file_names_the_command_that_brings_it(path: str, remedy: str)
 
 def test_what_is_no_json_is_told() -> None:
     Path("x.json").write_text("{")
-    with pytest.raises(
-        DamagedArtefactError, match=r"^x.json cannot be read \(Expecting .*\); see: recprune doctor$"
-    ):
+    with pytest.raises(DamagedArtefactError, match=r"^x.json cannot be read \(Expecting .*\); see: recprune doctor$"):
         read_json(Path("x.json"))
     with pytest.raises(DamagedArtefactError, match=r"^\. cannot be read \(.*Is a directory.*\); see: "):
         read_json(Path())

@@ -66,7 +66,7 @@ def test_a_lock_names_its_holder_and_is_free_afterwards() -> None:
 
 
 def test_a_lock_is_free_after_an_error() -> None:
-    with pytest.raises(ValueError, match="^x$"), hold("workspace", "recprune run", wait=False):
+    with pytest.raises(ValueError, match="x"), hold("workspace", "recprune run", wait=False):
         raise ValueError("x")
     assert not is_held(LOCK)
 
@@ -114,23 +114,19 @@ def test_what_a_killed_command_started_still_holds_and_is_waited_for(
         assert time.monotonic() - begun > 0.2
     killer.wait()
     assert capfd.readouterr().err == (
-        f"`recprune run --day 2024-01-05` (process {process.pid}) was killed, but what it started still works "
-        "here; waiting for it to end.\n"
+        f"`recprune run --day 2024-01-05` (process {process.pid}) was killed, but what it started "
+        "still works here; waiting for it to end.\n"
     )
 
 
-def test_who_waits_gets_the_lock_when_the_holder_ends(
-    start: Start, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_who_waits_gets_the_lock_when_the_holder_ends(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
     process = start()
     assert line(process) == "held"
     ender = end_soon(process.pid, signal.SIGTERM)
     with hold("workspace", "recprune step", wait=True):
         pass
     ender.wait()
-    told = (
-        f"`recprune run --day 2024-01-05` (process {process.pid}) still works here; waiting for it to end.\n"
-    )
+    told = f"`recprune run --day 2024-01-05` (process {process.pid}) still works here; waiting for it to end.\n"
     assert capfd.readouterr().err == told
 
 

@@ -15,9 +15,7 @@ def test_marks_for_the_wrapper_are_lines_of_their_own(
     assert capsys.readouterr() == ("@progress train 10 10\n", "")
 
 
-def test_elsewhere_plain_lines_are_written(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_elsewhere_plain_lines_are_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv(MARKED, raising=False)
     with Progress("train", 1200) as progress:
         progress.to(1200)

@@ -105,9 +105,7 @@ def init(
 @app.command()
 def run(
     day: Annotated[str | None, typer.Option(help="The day to run, YYYY-MM-DD.")] = None,
-    only: Annotated[
-        str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")
-    ] = None,
+    only: Annotated[str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")] = None,
     first: Annotated[str | None, typer.Option("--from", help="First of several days.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last of several days.")] = None,
 ) -> None:
@@ -138,7 +136,7 @@ def run(
         with view:
             view.day(each)
             outcome = run_day(each, view)
-        view.line(each, outcome)
+        view.line(outcome)
         aside |= outcome.state.verdict != "passed"
     if aside:
         raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)
@@ -158,9 +156,7 @@ def fetch(day: Annotated[str, typer.Argument(help="A stored day.")]) -> None:
 @app.command()
 def rollback(
     why: Why,
-    to: Annotated[
-        str | None, typer.Option(help="Day of an earlier champion; default: the one before.")
-    ] = None,
+    to: Annotated[str | None, typer.Option(help="Day of an earlier champion; default: the one before.")] = None,
 ) -> None:
     """Let an earlier champion serve again, at once. Learning goes on; later days must pass against it."""
     from recprune.lock import hold

@@ -10,7 +10,8 @@ from recprune.lock import hold
 from recprune.settings import read_settings
 
 app = typer.Typer(
-    help="Run one step on explicit paths, as dvc.yaml does. To run a step of a day, use: recprune run --day D --only STEP",
+    help="Run one step on explicit paths, as dvc.yaml does. "
+    "To run a step of a day, use: recprune run --day D --only STEP",
     no_args_is_help=True,
 )
 
@@ -33,9 +34,7 @@ def ingest(day: Day, events: Out, rejected: Out) -> None:
 
 
 @app.command()
-def validate(
-    day: Day, events: In, parent_vocabulary: In, parent_profiles: In, validation: Out, profiles: Out
-) -> None:
+def validate(day: Day, events: In, parent_vocabulary: In, parent_profiles: In, validation: Out, profiles: Out) -> None:
     """Profile the day and let Great Expectations judge it; the verdict is a file, the exit code stays 0."""
     from recprune.steps import validate as step
 

@@ -20,7 +20,9 @@ from recprune.workspace import (
     validation_path,
 )
 
-_HEADING = f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
+_HEADING = (
+    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
+)
 
 
 @contextmanager
@@ -90,7 +92,7 @@ class DayView:
         """Print a line."""
         self.console.print(line)
 
-    def line(self, day: str, outcome: Outcome) -> None:
+    def line(self, outcome: Outcome) -> None:
         """Print the day's line."""
         if not self._headed:
             self.console.print(_HEADING, soft_wrap=True)

@@ -54,9 +54,7 @@ def _workspace() -> list[Finding]:
     try:
         read_settings(Path())
         days = planned_days()
-        return [
-            Finding("good", f"workspace {Path.cwd()}: genesis {genesis_day()}, {len(days) - 1} days planned")
-        ]
+        return [Finding("good", f"workspace {Path.cwd()}: genesis {genesis_day()}, {len(days) - 1} days planned")]
     except RecpruneError as error:
         return [Finding("bad", line) for line in str(error).splitlines()]
 
@@ -67,11 +65,7 @@ def _remote() -> list[Finding]:
         return [Finding("bad", "no DVC remote; add one with: dvc remote add --default NAME URL")]
     name, url = remotes.split()[:2]
     if "://" not in url and not Path(url).exists() and not git.is_source_repository():
-        return [
-            Finding(
-                "bad", f"DVC remote {name} at {url} is not there; mount it or set another: dvc remote modify"
-            )
-        ]
+        return [Finding("bad", f"DVC remote {name} at {url} is not there; mount it or set another: dvc remote modify")]
     return [Finding("good", f"DVC remote {name}: {url}")]
 
 
@@ -92,9 +86,7 @@ def _days() -> list[Finding]:
     found = [Finding("good", f"champion {history.current()}")]
     if open_days and not git.is_source_repository():
         state = day_state(open_days[0]).verdict or "no verdict"
-        found.append(
-            Finding("note", f"{open_days[0]} is not finished ({state}): recprune run --day {open_days[0]}")
-        )
+        found.append(Finding("note", f"{open_days[0]} is not finished ({state}): recprune run --day {open_days[0]}"))
     return found
 
 
@@ -112,8 +104,6 @@ def _artefacts() -> list[Finding]:
     serving = Path("bundles") / history.current()
     if not serving.exists():
         found.append(
-            Finding(
-                "bad", f"{serving} serves but is not here; bring it with: recprune fetch {history.current()}"
-            )
+            Finding("bad", f"{serving} serves but is not here; bring it with: recprune fetch {history.current()}")
         )
     return found or [Finding("good", f"{checked} artefacts are as their manifests say")]

@@ -118,9 +118,7 @@ def _carve(learned: _Learned, features: FeatureSet, left: int, settings: Setting
             learned.lines["served"], _ = carve(learned.lines["served"], features, target, settings.prune)
 
 
-def _profile(
-    learned: _Learned, found: DayOfEvents, schema: Schema, source: str, day: str, settings: Settings
-) -> None:
+def _profile(learned: _Learned, found: DayOfEvents, schema: Schema, source: str, day: str, settings: Settings) -> None:
     partition = _scratch_partition(found, schema, source, day)
     earlier = learned.profiles[-settings.validate.window :]
     learned.profiles.append(measure(partition, learned.vocabulary, earlier))
@@ -142,9 +140,7 @@ def _fresh_lines(schema: Schema, vocabulary: Vocabulary, settings: Settings) -> 
     return lines
 
 
-def _write(
-    learned: _Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings
-) -> None:
+def _write(learned: _Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings) -> None:
     """Write what a day leaves behind; the plan last, so that a genesis without one is not there."""
     found = learned.last or read_events((), schema, date.fromisoformat(day), text=False)
     write_partition(found, schema, day, source, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))

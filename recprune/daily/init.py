@@ -31,9 +31,7 @@ def prepare_workspace(source: str | None, remote: str | None) -> Settings:
         if not Path(name).exists():
             write_text(
                 Path(name),
-                files("recprune")
-                .joinpath("templates", f"{name.lstrip('.')}.template")
-                .read_text(encoding="utf-8"),
+                files("recprune").joinpath("templates", f"{name.lstrip('.')}.template").read_text(encoding="utf-8"),
             )
     if source is not None:
         choose_source(source)

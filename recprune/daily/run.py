@@ -150,9 +150,7 @@ def _repro(day: str, arguments: list[str], handle: int, listener: Listener) -> N
     log = Path(".recprune/logs") / f"{day}.log"
     if not dvc.repro(arguments, hearing.hear, [handle], log):
         told = "\n".join(hearing.errors) or f"{hearing.stage or 'dvc'} failed: {hearing.last}"
-        raise RecpruneError(
-            f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}"
-        )
+        raise RecpruneError(f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}")
 
 
 class _Hearing:

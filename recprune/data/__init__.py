@@ -1,0 +1,1 @@
+"""Events: sources, schema, partitions, profiles, vocabularies, feature arrays."""

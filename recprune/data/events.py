@@ -73,9 +73,7 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
         seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
     events = events.filter(first).sort("event_time", _LINE, maintain_order=True)
     events = events.with_columns(row_hash=pl.Series(_hash(events.select(key)), dtype=pl.UInt64)).drop(_LINE)
-    aside = (
-        pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
-    )
+    aside = pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
     kinds = dict(aside.group_by("kind").len().iter_rows())
     counts = {"read": seen.read, "accepted": events.height}
     counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
@@ -232,20 +230,14 @@ def _feature(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
     return _column(raw, name, pl.String).fill_null(MISSING_STRING).alias(name), pl.lit(None, dtype=pl.String)
 
 
-def _set_aside(
-    rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]
-) -> pl.DataFrame:
+def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:
     times = pl.selectors.temporal().cast(pl.String)  # Python's own end with the year 9999
     shown = rows.select(columns).with_columns(times).iter_rows(named=True)
     raw = [json.dumps(row, default=str, ensure_ascii=False) for row in shown]
-    return rows.select(
-        kind=pl.lit(kind), line=pl.col(_LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String)
-    )
+    return rows.select(kind=pl.lit(kind), line=pl.col(_LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String))
 
 
 def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Hash each row's key, the same on every machine and with every library version (SipHash, fixed key)."""
-    text = key.select(
-        pl.concat_str(pl.all().cast(pl.String), separator="\x1f", ignore_nulls=True)
-    ).to_series()
+    text = key.select(pl.concat_str(pl.all().cast(pl.String), separator="\x1f", ignore_nulls=True)).to_series()
     return np.asarray(pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))

@@ -92,16 +92,12 @@ def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettin
     yield _share("base rate vs the usual", today["base_rate"], rates, rows, rules, days)
     for name, mine in today["numeric"].items():
         theirs = [p["numeric"][name] for p in earlier]
-        yield _share(
-            f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days
-        )
+        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
         yield from _mean(name, mine, theirs, rules, days)
         yield _drift(name, "numeric", today, earlier, rules, days)
     for name, mine in today["categorical"].items():
         theirs = [p["categorical"][name] for p in earlier]
-        yield _share(
-            f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days
-        )
+        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
         known = [t["new"] for t in theirs if t["new"] is not None]
         if mine["new"] is not None and len(known) >= ENOUGH:
             yield _share(f"{name}: share of new ids", mine["new"], known, rows, rules, days)

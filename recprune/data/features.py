@@ -46,9 +46,7 @@ class FeatureSet:
     @classmethod
     def load(cls, folder: Path) -> "FeatureSet":
         """Map the arrays into memory; pickled objects are refused."""
-        arrays = [
-            np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__
-        ]
+        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__]
         return cls(*arrays)
 
 

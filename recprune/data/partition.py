@@ -30,9 +30,7 @@ class Partition:
         return pl.scan_parquet(self.path / _EVENTS)
 
 
-def write_partition(
-    found: DayOfEvents, schema: Schema, day: str, source: str, events: Path, rejected: Path
-) -> None:
+def write_partition(found: DayOfEvents, schema: Schema, day: str, source: str, events: Path, rejected: Path) -> None:
     """Write a day's events and the rows set aside, each with its manifest."""
     reasons = _reasons(found.aside)
     about: dict[str, Any] = {"source": source, "counts": found.counts, "reasons": reasons}
@@ -59,7 +57,5 @@ def open_partition(path: Path, day: str | None = None) -> Partition:
 def _reasons(aside: pl.DataFrame) -> dict[str, int]:
     """Count the rows set aside by kind and reason, values left out, most frequent first."""
     rule = pl.col("reason").str.split(": ").list.first()
-    counted = (
-        aside.group_by(pl.col("kind") + ": " + rule).len().sort(["len", "kind"], descending=[True, False])
-    )
+    counted = aside.group_by(pl.col("kind") + ": " + rule).len().sort(["len", "kind"], descending=[True, False])
     return dict(counted.head(50).iter_rows())

@@ -147,10 +147,7 @@ def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile]) -
 def _pooled(shares: Sequence[Mapping[Any, float]], profiles: Sequence[Profile]) -> dict[Any, float]:
     total = sum(p["rows"] for p in profiles)
     cells = {cell for s in shares for cell in s}
-    return {
-        c: sum(s.get(c, 0.0) * p["rows"] for s, p in zip(shares, profiles, strict=True)) / total
-        for c in cells
-    }
+    return {c: sum(s.get(c, 0.0) * p["rows"] for s, p in zip(shares, profiles, strict=True)) / total for c in cells}
 
 
 def _with_rest(shares: Mapping[Any, float], kept: Sequence[str]) -> dict[Any, float]:

@@ -22,9 +22,7 @@ def refuse_quarantined(validation: Path, day: str) -> None:
     """
     verdict = read_verdict(validation)
     if verdict["day"] != day:
-        raise RecpruneError(
-            f"{validation} is the verdict on {verdict['day']}, not on {day}; run validate for {day}."
-        )
+        raise RecpruneError(f"{validation} is the verdict on {verdict['day']}, not on {day}; run validate for {day}.")
     if verdict["verdict"] != "good":
         raise RecpruneError(
             f"{day} is quarantined and is not learned from: {verdict['sentence']} "

@@ -89,9 +89,7 @@ class Vocabulary:
                 f"the events have {', '.join(names) or 'none'}; the schema changed: "
                 "start a new workspace with recprune init, or restore the schema."
             )
-        tables = {
-            f.name: pl.read_parquet(path / f"{i:03d}.parquet") for i, f in enumerate(schema.categorical)
-        }
+        tables = {f.name: pl.read_parquet(path / f"{i:03d}.parquet") for i, f in enumerate(schema.categorical)}
         vocabulary = cls(schema.categorical, tables)
         if list(vocabulary.sizes()) != manifest["sizes"]:
             raise DamagedArtefactError(f"{path}: sizes {vocabulary.sizes()} differ from the manifest's.")

@@ -8,8 +8,7 @@ _EMPTY = '""'
 def model_card(day: str, manifest: dict[str, Any], counts: dict[str, int]) -> str:
     """Return the bundle's README: what it is, how to call it, what was measured."""
     inputs = "\n".join(
-        f"| `{i['name']}` | {i['dtype']} | {i['per']} | `{i['missing'] or _EMPTY}` |"
-        for i in manifest["inputs"]
+        f"| `{i['name']}` | {i['dtype']} | {i['per']} | `{i['missing'] or _EMPTY}` |" for i in manifest["inputs"]
     )
     flops, parity = manifest["flops"], manifest["parity"]
     return f"""# Click model of {day}

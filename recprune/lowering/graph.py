@@ -51,9 +51,7 @@ class _Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
 
-    def node(
-        self, kind: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: Any
-    ) -> str:
+    def node(self, kind: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: Any) -> str:
         own = f"recprune/{len(self.nodes)}"
         name = output or f"{own}/{kind}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name=own, domain=domain, **attributes))
@@ -103,9 +101,7 @@ def _lookup(build: _Builder, feature: Feature, vocabulary: Vocabulary) -> str:
         keys: dict[str, Any] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
     else:
         keys = {"keys_strings": known["id"].to_list() or [NO_STRING]}
-    return build.node(
-        "LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=0, **keys
-    )
+    return build.node("LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=0, **keys)
 
 
 def _numbers(build: _Builder, line: Line, schema: Schema) -> str:
@@ -141,25 +137,17 @@ def _inputs(build: _Builder, line: Line, vectors: list[str], place: dict[int, in
     parts = []
     if columns:
         flat = build.node("Concat", vectors, axis=1)  # (N, V·D)
-        index = np.array(
-            [place[i // shape.embedding] * shape.embedding + i % shape.embedding for i in columns]
-        )
+        index = np.array([place[i // shape.embedding] * shape.embedding + i % shape.embedding for i in columns])
         whole = len(index) == len(vectors) * shape.embedding
-        parts.append(
-            flat if whole else build.node("Gather", [flat, build.constant("columns", index)], axis=1)
-        )
+        parts.append(flat if whole else build.node("Gather", [flat, build.constant("columns", index)], axis=1))
     if pairs:
         axis = build.constant("axis1", np.array([1], np.int64))
-        stacked = build.node(
-            "Concat", [build.node("Unsqueeze", [v, axis]) for v in vectors], axis=1
-        )  # (N, V, D)
+        stacked = build.node("Concat", [build.node("Unsqueeze", [v, axis]) for v in vectors], axis=1)  # (N, V, D)
         first, second = (np.array([place[pair[side]] for pair in pairs]) for side in (0, 1))
         left = build.node("Gather", [stacked, build.constant("first", first)], axis=1)
         right = build.node("Gather", [stacked, build.constant("second", second)], axis=1)
         product = build.node("Mul", [left, right])
-        dots = build.node(
-            "ReduceSum", [product, build.constant("axis2", np.array([2], np.int64))], keepdims=0
-        )
+        dots = build.node("ReduceSum", [product, build.constant("axis2", np.array([2], np.int64))], keepdims=0)
         parts.append(dots)
     return parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=1)
 

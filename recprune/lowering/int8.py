@@ -10,7 +10,5 @@ def quantize(source: Path, target: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     kinds = ["MatMul"]  # every Gemm is one, and an Add, by then
-    quantize_dynamic(
-        source, target, op_types_to_quantize=kinds, weight_type=QuantType.QInt8, per_channel=True
-    )
+    quantize_dynamic(source, target, op_types_to_quantize=kinds, weight_type=QuantType.QInt8, per_channel=True)
     onnx.checker.check_model(onnx.load(target))

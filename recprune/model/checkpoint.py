@@ -75,8 +75,7 @@ def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
         wanted = expected.get(key) or optional.get(key, "no such tensor")
         if found != wanted:
             raise DamagedArtefactError(
-                f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; "
-                f"{_way_out(path)}"
+                f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; {_way_out(path)}"
             )
     for fault in _faults(tensors):
         raise DamagedArtefactError(f"{file}: {fault}; {_way_out(path)}")
@@ -109,10 +108,7 @@ def _faults(tensors: dict[str, Tensor]) -> Iterator[str]:
         if not bool(torch.isfinite(tensor).all()):
             yield f"tensor {key} holds values that are not finite"
         elif key.startswith("moments/") and (max(-low, high) > LARGEST_MOMENT or (squared and low < 0)):
-            yield (
-                f"optimizer state {key} ranges from {low:.3g} to {high:.3g}, "
-                "which training never leaves behind"
-            )
+            yield (f"optimizer state {key} ranges from {low:.3g} to {high:.3g}, which training never leaves behind")
 
 
 def _flatten(line: Line) -> dict[str, Tensor]:

@@ -93,9 +93,7 @@ class Shape:
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape as plain JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Shape":

@@ -40,9 +40,7 @@ class Control:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> "Control":

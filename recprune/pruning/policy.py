@@ -71,9 +71,7 @@ def _decide(now: Adapted, scores: pl.DataFrame, day: str, settings: PruneSetting
         return
     if "p_challenger" in scores.columns and not scores.is_empty():
         label = scores["label"].to_numpy()
-        gain = log_losses(label, scores["p_challenger"].to_numpy()) - log_losses(
-            label, scores["p_served"].to_numpy()
-        )
+        gain = log_losses(label, scores["p_challenger"].to_numpy()) - log_losses(label, scores["p_served"].to_numpy())
         seen = (*now.control.blocks, *blocks(gain).tolist())
         now.control = replace(now.control, blocks=seen, probation_days=now.control.probation_days + 1)
     outcome = policy.challenger_outcome(now.control, settings)
@@ -110,9 +108,7 @@ def _carve(now: Adapted, learned: FeatureSet, day: str, settings: PruneSettings)
     elif policy.refresh_is_called(now.control, day, settings):
         now.lines["challenger"] = now.lines["dense"].copy()
         risen = policy.page_hinkley(now.control.taxes)
-        now.control = policy.start_carving(
-            now.control, day, f"the prune tax has risen (statistic {risen:.4f})"
-        )
+        now.control = policy.start_carving(now.control, day, f"the prune tax has risen (statistic {risen:.4f})")
 
 
 def _carve_step(now: Adapted, learned: FeatureSet, settings: PruneSettings) -> None:
@@ -126,9 +122,7 @@ def _carve_step(now: Adapted, learned: FeatureSet, settings: PruneSettings) -> N
     now.control = replace(now.control, carved_days=days, phase=phase)
 
 
-def carve(
-    line: Line, learned: FeatureSet, target: int, settings: PruneSettings
-) -> tuple[Line, dict[str, Any]]:
+def carve(line: Line, learned: FeatureSet, target: int, settings: PruneSettings) -> tuple[Line, dict[str, Any]]:
     """Cut a line to `target` FLOPs by the global ranking; returns the smaller line and what was done."""
     held = learned.rows(slice(max(0, len(learned) - ABLATION_ROWS), len(learned)))
     slopes = ablate(line, held)

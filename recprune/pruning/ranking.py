@@ -183,9 +183,7 @@ def replace_inputs(
     dropped: list[int] = []
     added: list[int] = []
     for old, new in zip(used[:most], unused[:most], strict=False):
-        trial = replace(
-            served.shape, inputs=tuple(sorted({*served.shape.inputs} - {*dropped, old} | {*added, new}))
-        )
+        trial = replace(served.shape, inputs=tuple(sorted({*served.shape.inputs} - {*dropped, old} | {*added, new})))
         if guide[new] >= ratio * guide[old] and guide[new] > 0 and trial.flops() <= limit:
             dropped.append(old)
             added.append(new)

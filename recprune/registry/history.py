@@ -56,9 +56,7 @@ def champion_before(day: str) -> str | None:
     return next((e.champion for e in reversed(read_history()) if e.day < day), None)
 
 
-def record(
-    event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str
-) -> None:
+def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str) -> None:
     """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = Entry(event=event, day=day, champion=champion, bundle=manifest_digest(bundle), why=why, at=at)

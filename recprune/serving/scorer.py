@@ -47,9 +47,7 @@ class Scorer:
         """
         absent = [i["name"] for i in self._inputs if i["name"] not in columns]
         if absent:
-            raise SettingsError(
-                f"inputs {', '.join(absent)} are missing; the model's manifest lists all inputs."
-            )
+            raise SettingsError(f"inputs {', '.join(absent)} are missing; the model's manifest lists all inputs.")
         feed = {i["name"]: _column(i["name"], i["dtype"], columns[i["name"]]) for i in self._inputs}
         shapes = {values.shape for values in feed.values()}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:

@@ -49,9 +49,7 @@ def evaluate(
     gating = tail.filter(~calibrating_half(tail["row_hash"].to_numpy())) if len(tail) else tail
     p_ours, p_theirs = _score(ours, gating, names), _score(theirs, gating, names)
     label = gating["label"].to_numpy().astype(np.float64)
-    whole = {"champion": champion_whole} | {
-        c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]
-    }
+    whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
     today = rows["label"].to_numpy().astype(np.float64)
     found = {
         "day": day,
@@ -66,12 +64,8 @@ def evaluate(
         "delivered": ours.manifest["delivered"],
     }
     write_json(report, found)
-    _pool(
-        day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled
-    )
-    write_json(
-        measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate)
-    )
+    _pool(day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled)
+    write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
 
 
 def _score(scorer: Scorer, rows: pl.DataFrame, names: list[str]) -> NDArray[np.float64]:
@@ -91,9 +85,7 @@ def _metrics(label: NDArray[np.float64], predictions: dict[str, NDArray[np.float
     }
 
 
-def _line(
-    label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]
-) -> dict[str, Any]:
+def _line(label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]) -> dict[str, Any]:
     """Compare the served line with the champion on the whole day, before the line learned it."""
     return paired(metrics.log_losses(label, served), metrics.log_losses(label, champion)).to_json()
 

@@ -82,14 +82,12 @@ def describe_inputs(schema: Schema) -> dict[str, Any]:
 
 
 def parity_rows(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
-    """Return the last events, every second one with unknown (each fourth) and missing (each fifth) values."""
+    """Return the last events; of every second one, a fifth of the values missing, a fifth unknown."""
     rows = events.tail(PARITY_ROWS).with_row_index("@n")
     for i, feature in enumerate(schema.features):
-        n, value = pl.col("@n") + i, pl.col(feature.name)
+        n, value = pl.col("@n") // 2 + i, pl.col(feature.name)
         missing, unknown = _STRANGE[feature.dtype]
-        changed = (
-            pl.when(n % 5 == 0).then(pl.lit(missing)).when(n % 4 == 0).then(pl.lit(unknown)).otherwise(value)
-        )
+        changed = pl.when(n % 5 == 0).then(pl.lit(missing)).when(n % 4 == 0).then(pl.lit(unknown)).otherwise(value)
         touched = pl.when(pl.col("@n") % 2 == 0).then(changed).otherwise(value)
         rows = rows.with_columns(touched.cast(rows.schema[feature.name]).alias(feature.name))
     return rows

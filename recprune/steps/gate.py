@@ -86,18 +86,14 @@ def judge(
         _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
         _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
         _at_most("budget", found["delivered"], asked, "the share of the dense network's FLOPs delivered"),
-        _at_most(
-            "size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"
-        ),
+        _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
         _normalized_entropy(day, found["champion_day"], pool, settings),
         _calibration(found["tail"], settings),
     ]
 
 
 def _bound(name: str, good: bool, reason: str) -> Rule:
-    return Rule(
-        name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason
-    )
+    return Rule(name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason)
 
 
 def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
@@ -186,9 +182,7 @@ def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
     )
 
 
-def _metrics(
-    day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]
-) -> dict[str, Any]:
+def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     """Return the day's headline numbers, for `dvc metrics diff`."""
     return {
         "day": day,

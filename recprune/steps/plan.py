@@ -63,9 +63,7 @@ def keep_digests(found: dict[str, Any]) -> None:
     """Write the plan, with the digests of what it reads of other days; once they are all here."""
     if not plan_path(found["day"]).exists():
         digests = {path: manifest_digest(Path(path)) for path in foreign_inputs(found)}
-        write_json(
-            plan_path(found["day"]), {**found, "settings": sha256(Path("params.yaml")), "inputs": digests}
-        )
+        write_json(plan_path(found["day"]), {**found, "settings": sha256(Path("params.yaml")), "inputs": digests})
 
 
 def check_digests(found: dict[str, Any]) -> None:
@@ -93,9 +91,7 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
     parent = good[-1] if good else genesis
     champion = champion_before(day)
     if champion is None:
-        raise LineageError(
-            f"{day} has no champion before it: registry/history.jsonl has no entry before that day."
-        )
+        raise LineageError(f"{day} has no champion before it: registry/history.jsonl has no entry before that day.")
     restart = _restart_reason(before, parent, champion, settings)
     return {
         "format": 1,
@@ -133,9 +129,7 @@ def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str
             )
 
 
-def _restart_reason(
-    before: Sequence[DayState], parent: str, champion: str, settings: PlanSettings
-) -> str | None:
+def _restart_reason(before: Sequence[DayState], parent: str, champion: str, settings: PlanSettings) -> str | None:
     """Say why the served line restarts from the champion, or None."""
     if parent == champion:
         return None

@@ -22,9 +22,7 @@ def promote(*, day: str) -> bool:
     if state.verdict != "passed":
         raise RecpruneError(f"{day} is not promoted: {state.sentence}")
     if day not in git.stored_days():
-        raise RecpruneError(
-            f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}"
-        )
+        raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
     history.record("promoted", day, day, Path("bundles") / day, state.sentence)
     finish()
     return True
@@ -48,9 +46,7 @@ def rollback(to: str | None, why: str) -> str:
     if target is None:
         raise RecpruneError(f"{now} is the first champion; there is nothing before it to roll back to.")
     if target not in served:
-        raise RecpruneError(
-            f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}"
-        )
+        raise RecpruneError(f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}")
     bundle = Path("bundles") / target
     if not (bundle / MODEL).exists():
         raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {target}")

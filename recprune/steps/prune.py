@@ -56,9 +56,7 @@ def describe(done: Adapted, scores: pl.DataFrame, day: str, settings: Settings) 
         "flops": {"dense": dense.flops(), "served": served.flops()},
         "asked": settings.prune.budget,
         "delivered": delivered,
-        "widths": {
-            kind: {"dense": width, "served": served.widths()[kind]} for kind, width in dense.widths().items()
-        },
+        "widths": {kind: {"dense": width, "served": served.widths()[kind]} for kind, width in dense.widths().items()},
         "inputs": {
             "columns": sum(1 for i in served.inputs if i < served.columns),
             "pairs": sum(1 for i in served.inputs if i >= served.columns),

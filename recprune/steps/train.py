@@ -107,9 +107,7 @@ def _write_scores(lines: dict[str, Line], events: FeatureSet, day: str, path: Pa
         table.write_parquet(folder / SCORES)
 
 
-def _learn_all(
-    lines: dict[str, Line], events: FeatureSet, sizes: list[int], day: str, settings: TrainSettings
-) -> bool:
+def _learn_all(lines: dict[str, Line], events: FeatureSet, sizes: list[int], day: str, settings: TrainSettings) -> bool:
     """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
     finite, rows = True, len(events)
     with Progress("train", rows * len(lines)) as progress:

@@ -110,8 +110,7 @@ def _verdict(partition: Partition, wanted: list[Expectation], passed: list[bool]
     sentence = (
         f"{partition.day} quarantined: {listed}. The champion keeps serving.{way_out}"
         if reasons
-        else f"{partition.day} is good: {len(wanted)} expectations met, "
-        f"{partition.counts['accepted']} rows accepted."
+        else f"{partition.day} is good: {len(wanted)} expectations met, {partition.counts['accepted']} rows accepted."
     )
     return {
         "day": partition.day,

@@ -20,9 +20,7 @@ def dvc(*arguments: str) -> str:
     Raises:
         RecpruneError: DVC failed; holds what it said.
     """
-    done = subprocess.run(
-        [*_DVC, *arguments], capture_output=True, text=True, check=False, env=_environment()
-    )
+    done = subprocess.run([*_DVC, *arguments], capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise RecpruneError(f"dvc {' '.join(arguments)} failed: {said or 'it said nothing'}")

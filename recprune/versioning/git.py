@@ -17,9 +17,7 @@ def git(*arguments: str, cwd: Path | None = None) -> str:
         RecpruneError: git failed; holds what it said.
     """
     identity = () if _has_identity(cwd) else _IDENTITY
-    done = subprocess.run(
-        ["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise RecpruneError(f"git {' '.join(arguments)} failed in {(cwd or Path()).resolve()}: {said}")

@@ -57,7 +57,5 @@ def day_of(path: str) -> str:
 def _stages() -> dict[str, Any]:
     file = Path("dvc.yaml")
     if not file.exists():
-        raise RecpruneError(
-            f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR"
-        )
+        raise RecpruneError(f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR")
     return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["stages"])

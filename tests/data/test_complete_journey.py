@@ -30,9 +30,7 @@ def test_a_day_is_accepted_as_a_whole(source: CompleteJourneySource) -> None:
     assert 0.3 < found.events["label"].mean() < 0.6  # type: ignore[operator]
 
 
-def test_the_joins_neither_add_nor_drop_a_purchase(
-    source: CompleteJourneySource, frame: pl.DataFrame
-) -> None:
+def test_the_joins_neither_add_nor_drop_a_purchase(source: CompleteJourneySource, frame: pl.DataFrame) -> None:
     at = pl.col("transaction_timestamp")
     bought = pl.read_parquet(source._folder / "transactions.parquet").filter(at.dt.date() == DAY)
     assert frame.height == bought.height
@@ -40,9 +38,7 @@ def test_the_joins_neither_add_nor_drop_a_purchase(
     assert frame["transaction_timestamp"].is_sorted()
 
 
-def test_nothing_that_is_known_only_afterwards_is_delivered(
-    source: CompleteJourneySource, frame: pl.DataFrame
-) -> None:
+def test_nothing_that_is_known_only_afterwards_is_delivered(source: CompleteJourneySource, frame: pl.DataFrame) -> None:
     assert AFTERWARDS.isdisjoint(frame.columns)
     schema = source.schema()
     assert set(frame.columns) == {schema.label, schema.time, *schema.key, *(f.name for f in schema.features)}

@@ -49,9 +49,7 @@ def met(today: Profile, earlier: list[Profile] = EARLIER, rules: ValidateSetting
 
 def _met(e: Expectation) -> bool:
     return (
-        e.observed is not None
-        and (e.low is None or e.observed >= e.low)
-        and (e.high is None or e.observed <= e.high)
+        e.observed is not None and (e.low is None or e.observed >= e.low) and (e.high is None or e.observed <= e.high)
     )
 
 
@@ -134,8 +132,7 @@ def test_bounds_widen_with_the_noise_of_a_small_day() -> None:
 
 def test_a_feature_that_differs_every_day_is_no_sign_of_harm() -> None:
     weekdays = [
-        profile(f"2024-01-0{n}", numeric__price__histogram=h)
-        for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)
+        profile(f"2024-01-0{n}", numeric__price__histogram=h) for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)
     ]
     assert met(profile(numeric__price__histogram=[0, 1]), weekdays)["price: PSI"]
 

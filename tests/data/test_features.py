@@ -29,9 +29,7 @@ def test_events_become_arrays_without_strings() -> None:
 
 @pytest.mark.parametrize("features", [(), (number("price"),), (ids("user", "int64"),), SCHEMA.features])
 @pytest.mark.parametrize("rows", [0, 5])
-def test_arrays_survive_the_disk_and_are_mapped(
-    tmp_path: Path, features: tuple[Feature, ...], rows: int
-) -> None:
+def test_arrays_survive_the_disk_and_are_mapped(tmp_path: Path, features: tuple[Feature, ...], rows: int) -> None:
     schema: Schema = replace(SCHEMA, features=features)
     events = day_of(stream(1, rows), schema=schema).events
     found = encode(events, schema, Vocabulary.empty(schema))

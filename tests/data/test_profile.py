@@ -151,9 +151,7 @@ def test_a_shifted_number_drifts() -> None:
 
 def test_an_id_that_takes_over_drifts_and_one_that_comes_does_not() -> None:
     usual = ["a"] * 50 + ["b"] * 50
-    days = days_of(
-        [[1.0] * 100] * 4, [usual, usual, ["a"] * 98 + ["b"] * 2, ["a"] * 48 + ["b"] * 48 + ["c"] * 4]
-    )
+    days = days_of([[1.0] * 100] * 4, [usual, usual, ["a"] * 98 + ["b"] * 2, ["a"] * 48 + ["b"] * 48 + ["c"] * 4])
     earlier, taken, came = days[:2], days[2], days[3]
     assert drift("item", "categorical", taken, earlier) > 1
     assert drift("item", "categorical", came, earlier) < 0.2

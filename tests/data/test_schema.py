@@ -19,9 +19,7 @@ _features = st.builds(
 def test_features_are_told_apart() -> None:
     assert [f.name for f in SCHEMA.categorical] == ["user", "item"]
     assert [f.name for f in SCHEMA.numeric] == ["price"]
-    assert ids("a", "int64", per="request") == Feature(
-        name="a", type="categorical", dtype="int64", per="request"
-    )
+    assert ids("a", "int64", per="request") == Feature(name="a", type="categorical", dtype="int64", per="request")
     assert number("b").dtype == "float32"
 
 

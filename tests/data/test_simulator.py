@@ -189,8 +189,7 @@ def test_clicks_follow_the_base_rate_and_the_teacher() -> None:
 
 def test_more_signal_means_a_better_teacher() -> None:
     weak, strong = (
-        SimulatorSource(replace(SMALL, rows=10_000, signal=s)).teacher_normalized_entropy(day(0))
-        for s in (0.1, 4)
+        SimulatorSource(replace(SMALL, rows=10_000, signal=s)).teacher_normalized_entropy(day(0)) for s in (0.1, 4)
     )
     assert strong < 0.6 < 0.97 < weak
 
@@ -284,9 +283,7 @@ def test_all_contradictions_are_reported_together() -> None:
 
 def test_days_that_are_no_days_are_reported() -> None:
     bad = FaultSettings(day="5 May", name="null_burst", strength=0.1)
-    with pytest.raises(
-        SettingsError, match=r"ingest\.simulator\.first_day: day 'soon' is not a calendar day"
-    ):
+    with pytest.raises(SettingsError, match=r"ingest\.simulator\.first_day: day 'soon' is not a calendar day"):
         SimulatorSource(replace(SMALL, first_day="soon"))
     with pytest.raises(SettingsError, match=r"faults\[0\]\.day: day '5 May' is not a calendar day"):
         SimulatorSource(replace(SMALL, faults=(bad,)))

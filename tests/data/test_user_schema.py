@@ -34,9 +34,7 @@ def test_label_and_event_time_may_be_called_so_and_the_key_may_be_empty() -> Non
 def test_all_problems_are_reported_together() -> None:
     features = {"click": PRICE, "at": PRICE, "row_hash": ITEM, "": ITEM}
     with pytest.raises(SettingsError) as caught:
-        user_schema(
-            SchemaSettings(label="click", time="at", key=("id", "id", "p_click", ""), features=features)
-        )
+        user_schema(SchemaSettings(label="click", time="at", key=("id", "id", "p_click", ""), features=features))
     reserved = "recprune uses event_time, label, p_click, row_hash for columns of its own: rename yours."
     assert str(caught.value).splitlines() == [
         f"params.yaml: schema.key names 'p_click'; {reserved}",

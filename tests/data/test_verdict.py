@@ -42,7 +42,5 @@ def test_another_days_verdict_is_refused() -> None:
 
 
 def test_a_missing_verdict_is_refused() -> None:
-    with pytest.raises(
-        DamagedArtefactError, match=f"^{FOLDER}/verdict.json is missing; bring the stored one"
-    ):
+    with pytest.raises(DamagedArtefactError, match=f"^{FOLDER}/verdict.json is missing; bring the stored one"):
         refuse_quarantined(FOLDER, DAY)

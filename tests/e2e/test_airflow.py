@@ -80,9 +80,7 @@ class Workspace:
 
     def started(self) -> list[tuple[str, str]]:
         """Return day and step of every command that was started, in order."""
-        return (
-            [tuple(line.split()) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-        )
+        return [tuple(line.split()) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
     def stall(self, step: str | None) -> None:
         """Let a step hang when it is started next, or none any more."""
@@ -328,8 +326,7 @@ def test_two_runs_at_once_wait_for_one_another(story):
     assert sorted(chapter.started) == sorted(2 * steps(ago(5), PASSED))
     assert {task["try_number"] for tasks in chapter.tasks for task in tasks.values()} <= {1, 2}
     started, ended = (
-        [task[when] for tasks in chapter.tasks for task in tasks.values()]
-        for when in ("start_date", "end_date")
+        [task[when] for tasks in chapter.tasks for task in tasks.values()] for when in ("start_date", "end_date")
     )
     in_order = sorted(zip(started, ended, strict=True))
     assert all(end <= start for (_, end), (start, _) in pairwise(in_order))
@@ -352,9 +349,7 @@ def test_it_listens_on_this_machine_only(airflow):
 @pytest.mark.parametrize(
     ("sign", "hangs"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["hanging", "training"]
 )
-def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(
-    airflow, workspace, story, sign, hangs
-):
+def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow, workspace, story, sign, hangs):
     """In the middle of a command that hangs, on a stored day; and of a real training, on a new one."""
     day = ago(5) if hangs else ago(0)
     known, before = set(airflow.runs()), len(workspace.started())

@@ -65,9 +65,7 @@ def test_a_stored_day_is_left_alone_under_any_settings(three_days: tuple[Path, s
     assert f"{FIRST} is stored (passed) and is never rewritten; nothing to do." in printed
     assert "params.yaml has changed since; the change counts for days to come." in printed
     assert digests(workspace) == before
-    assert recprune("run", "--day", SECOND, cwd=workspace, code=3).startswith(
-        f"{SECOND} is stored (quarantined)"
-    )
+    assert recprune("run", "--day", SECOND, cwd=workspace, code=3).startswith(f"{SECOND} is stored (quarantined)")
 
 
 def test_a_gap_of_days_is_refused_with_the_days_to_run(three_days: tuple[Path, str], tmp_path: Path) -> None:
@@ -120,9 +118,7 @@ def test_rollback_is_fast_recorded_and_stays(three_days: tuple[Path, str], tmp_p
     assert f"error: {SECOND} never served, so it is no champion to return to" in printed
 
 
-def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(
-    three_days: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(three_days: tuple[Path, str], tmp_path: Path) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     file = workspace / f"models/{THIRD}/pruned/served.safetensors"
     whole = file.read_bytes()
@@ -139,14 +135,10 @@ def test_a_damaged_checkpoint_is_named_and_fetch_mends_it(
     assert "as their manifests say" in recprune("doctor", cwd=workspace)
 
 
-def test_two_runs_at_once_one_refuses_and_names_the_other(
-    three_days: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_two_runs_at_once_one_refuses_and_names_the_other(three_days: tuple[Path, str], tmp_path: Path) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     command = [sys.executable, "-m", "recprune", "run", "--day", FOURTH]
-    first = subprocess.Popen(
-        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    first = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lock = workspace / ".recprune/locks/workspace.lock"
     until = time.monotonic() + 60
     while time.monotonic() < until and not _held(lock):
@@ -173,9 +165,7 @@ def test_wrong_settings_are_reported_together_and_nothing_is_touched(
 ) -> None:
     workspace = copy(three_days[0], tmp_path / "w")
     before = digests(workspace)
-    change_settings(
-        workspace, {"prune": {"budget": 1.2, "refesh_threshold": 0.1}, "train": {"batch": "many"}}
-    )
+    change_settings(workspace, {"prune": {"budget": 1.2, "refesh_threshold": 0.1}, "train": {"batch": "many"}})
     printed = recprune("run", "--day", FOURTH, cwd=workspace, code=2)
     assert "error: params.yaml: prune.budget is 1.2; it must lie in (0, 1]." in printed
     assert "prune.refesh_threshold is not a setting; did you mean refresh_threshold?" in printed
@@ -185,9 +175,7 @@ def test_wrong_settings_are_reported_together_and_nothing_is_touched(
 
 def test_wrong_use_exits_2(three_days: tuple[Path, str]) -> None:
     workspace = three_days[0]
-    assert "error: day '2024-1-5' is not a calendar day" in recprune(
-        "run", "--day", "2024-1-5", cwd=workspace, code=2
-    )
+    assert "error: day '2024-1-5' is not a calendar day" in recprune("run", "--day", "2024-1-5", cwd=workspace, code=2)
     assert "--only trian needs --day D and one of these steps" in recprune(
         "run", "--day", FOURTH, "--only", "trian", cwd=workspace, code=2
     )

@@ -24,10 +24,7 @@ def test_two_simulator_days_are_the_golden_ones(tmp_path: Path) -> None:
     recprune("run", "--from", FIRST, "--to", SECOND, cwd=workspace, code=(0, 3))
     found = {
         "environment": {key: value for key, value in environment(2).items() if key != "libraries"},
-        "ne": {
-            day: read(workspace, f"reports/{day}/evaluation.json")["next_day"]["ne"]
-            for day in (FIRST, SECOND)
-        },
+        "ne": {day: read(workspace, f"reports/{day}/evaluation.json")["next_day"]["ne"] for day in (FIRST, SECOND)},
         "digests": digests(workspace),
     }
     if os.environ.get("RECPRUNE_GOLDEN") == "write":

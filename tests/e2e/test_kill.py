@@ -61,9 +61,7 @@ def dvc_above(pid: int) -> int:
 def run_and_kill(workspace: Path, stage: str, victim: str) -> str:
     """Run the second day; kill a process of the given stage as soon as it works; return what was printed."""
     command = [sys.executable, "-m", "recprune", "run", "--day", SECOND]
-    process = subprocess.Popen(
-        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    process = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wanted, until = f"recprune step {stage} --day {SECOND}", time.monotonic() + 120
     while holder(workspace).get("command") != wanted:
         assert process.poll() is None, f"the day ended before {stage}: {process.communicate()[0]}"

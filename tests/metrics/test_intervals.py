@@ -71,9 +71,7 @@ def test_the_detectable_difference_is_shown_4_times_in_5() -> None:
     second, runs = np.full(2000, 0.5), 400
     tries = [paired(second + draw.normal(0, 0.1, 2000), second).detectable or 0 for _ in range(50)]
     detectable = float(np.mean(tries))
-    lows = [
-        paired(second * (1 + detectable) + draw.normal(0, 0.1, 2000), second).low or 0 for _ in range(runs)
-    ]
+    lows = [paired(second * (1 + detectable) + draw.normal(0, 0.1, 2000), second).low or 0 for _ in range(runs)]
     assert 0.72 < np.mean(np.array(lows) > 0) < 0.88
 
 

@@ -65,9 +65,7 @@ def test_any_subset_of_inputs_is_the_slow_reference(shape: Shape, seed: int) -> 
     embedded = torch.randn(3, len(shape.categorical), shape.embedding, generator=generator)
     numbers = torch.randn(3, 2 * len(shape.numeric), generator=generator)
     found = dlrm.logits(shape, line.weights, embedded, numbers)
-    slow = [
-        slow_logit(line, e, n) for e, n in zip(embedded.double().numpy(), numbers.double().numpy(), strict=True)
-    ]
+    slow = [slow_logit(line, e, n) for e, n in zip(embedded.double().numpy(), numbers.double().numpy(), strict=True)]
     assert found.tolist() == pytest.approx(slow, rel=1e-4, abs=1e-4)
 
 

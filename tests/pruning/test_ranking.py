@@ -199,9 +199,9 @@ def test_where_nothing_hurts_every_kind_weighs_the_same() -> None:
     assert ablate(line, events) == {"inputs": pytest.approx(1 / 2)}
 
 
-def test_slopes_are_those_of_masking(data_rows: int = 200) -> None:
+def test_slopes_are_those_of_masking() -> None:
     line = line_of(shape_of(3, 2, embedding=4, bottom=(12,), top=(20, 10)), seed=2)
-    events = events_for(line, data_rows)
+    events = events_for(line, 200)
     events.label[:] = score(line, events) > 0  # what the line knows, so that removing hurts
     whole = mean_log_loss(events.label, score(line, events))
     found, raw = ablate(line, events), {}
@@ -236,7 +236,9 @@ def test_a_kind_without_importance_is_the_cheapest_and_harmless() -> None:
     assert len(found.kept["top.1"]) == 3
 
 
-def swapped(guide: list[float], inputs: list[int], limit: int = 10**9, **changes: object) -> tuple[list[int], list[int]]:
+def swapped(
+    guide: list[float], inputs: list[int], limit: int = 10**9, **changes: object
+) -> tuple[list[int], list[int]]:
     line = line_of(shape_of(inputs=inputs))
     rules = replace(PRUNE, swap=8, swap_ratio=1.5)
     dropped, added = replace_inputs(line, dict(enumerate(guide)), limit, replace(rules, **changes))  # type: ignore[arg-type]
@@ -276,7 +278,9 @@ def test_a_swap_that_would_cost_more_than_the_limit_is_left_out() -> None:
     assert swapped(guide, [0, 1], flops + 12) == ([0, 1], [9, 10])
 
 
-@given(st.lists(st.floats(0, 10), min_size=12, max_size=12), st.sets(st.integers(0, 11), min_size=1), st.integers(0, 12))
+@given(
+    st.lists(st.floats(0, 10), min_size=12, max_size=12), st.sets(st.integers(0, 11), min_size=1), st.integers(0, 12)
+)
 def test_swaps_are_pairs_of_used_and_unused(guide: list[float], used: set[int], most: int) -> None:
     dropped, added = swapped(guide, sorted(used), swap=most)
     assert len(dropped) == len(added) <= most

@@ -156,7 +156,9 @@ def test_a_swap_leaves_the_given_line_and_the_rest_alone() -> None:
     line = served([0, 2, 4, 10])
     swapped = swap_inputs(line, [2], [3])
     assert same(line, served([0, 2, 4, 10]))
-    touched = {f"{part}/top.0.weight{end}" for part, end in (("weights", ""), ("moments", ".first"), ("moments", ".second"))}
+    touched = {
+        f"{part}/top.0.weight{end}" for part, end in (("weights", ""), ("moments", ".first"), ("moments", ".second"))
+    }
     for key, tensor in tensors_of(line).items():
         if key not in touched | {"importance/inputs"}:
             assert torch.equal(tensors_of(swapped)[key], tensor)

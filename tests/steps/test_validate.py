@@ -177,9 +177,7 @@ def test_a_day_at_a_tenth_of_the_volume_fails_for_its_rows_alone(
 
 
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_healthy_days_of_a_quarter_of_the_volume_are_good(
-    seed: int, before: tuple[list[Profile], Vocabulary]
-) -> None:
+def test_healthy_days_of_a_quarter_of_the_volume_are_good(seed: int, before: tuple[list[Profile], Vocabulary]) -> None:
     profiles, vocabulary = before
     today = measure(stored(day_of(stream(seed, 1000)), Path()), vocabulary, profiles)
     for e in expectations(today, profiles, SETTINGS.validate):

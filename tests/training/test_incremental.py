@@ -28,9 +28,7 @@ def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, .
     numbers = line.standardize(torch.from_numpy(part.numbers))
     logit = dlrm.logits(line.shape, weights, embedded, numbers)
     functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label)).backward()  # type: ignore[no-untyped-call]
-    return {
-        name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.numpy() for name, w in weights.items()
-    }
+    return {name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.numpy() for name, w in weights.items()}
 
 
 def slow_step(line: Line, part: FeatureSet) -> None:

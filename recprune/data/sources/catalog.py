@@ -31,9 +31,7 @@ def _open_files(ingest: IngestSettings, schema: SchemaSettings | None) -> Source
     from recprune.data.sources.files import FilesSource
 
     if ingest.files is None or schema is None:
-        empty = [
-            name for name, value in (("ingest.files", ingest.files), ("schema", schema)) if value is None
-        ]
+        empty = [name for name, value in (("ingest.files", ingest.files), ("schema", schema)) if value is None]
         raise SettingsError(
             f"params.yaml: ingest.source is files, but {' and '.join(empty)} must not be null; "
             "ingest.files says where your files lie and schema what their columns mean: write both, or "

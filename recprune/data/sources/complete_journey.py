@@ -74,9 +74,7 @@ class CompleteJourneySource:
         """Yield the day's purchases in order of time."""
         frame = self._purchases(day)
         if frame.is_empty():
-            raise MissingDayError(
-                f"Complete Journey has no purchases on {day}; it runs from {FIRST} to {LAST}"
-            )
+            raise MissingDayError(f"Complete Journey has no purchases on {day}; it runs from {FIRST} to {LAST}")
         for start in range(0, frame.height, BATCH_ROWS):
             rows = frame[start : start + BATCH_ROWS].to_arrow().combine_chunks().to_batches()[0]
             yield RawBatch(rows=rows, lines=np.arange(start + 1, start + 1 + rows.num_rows, dtype=np.int64))
@@ -85,9 +83,7 @@ class CompleteJourneySource:
         start = datetime.combine(day, time())
         at = pl.col("transaction_timestamp")
         bought = self._scan("transactions").filter((at >= start) & (at < start + timedelta(days=1))).collect()
-        people = (
-            self._scan("demographics").select("household_id", "age", "income", "household_size").collect()
-        )
+        people = self._scan("demographics").select("household_id", "age", "income", "household_size").collect()
         products = self._scan("products").collect()
         promoted, widely = self._promotions(bought["week"].unique().to_list())
         return (

@@ -1,0 +1,61 @@
+"""What the gate reads: scores of two models, an evaluation, limits."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tests.makers import settings
+
+DAY, CHAMPION = "2024-01-05", "2024-01-04"
+SETTINGS = settings(
+    gate={
+        "ne_margin": 0.01,
+        "age_relief": 0.001,
+        "confidence": 0.95,
+        "calibration": 0.1,
+        "parity": 1e-5,
+        "max_megabytes": 2.0,
+    },
+    prune={"budget": 0.2},
+)
+RULES = ["finite", "schema", "parity", "budget", "size", "ne", "calibration"]
+
+
+def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str = "tail", seed: int = 0) -> pl.DataFrame:
+    """Return losses of which the served line's are `harm` worse, in relation."""
+    draw = np.random.default_rng([rows, seed])
+    champion = 0.5 + draw.normal(0, 0.1, rows)
+    served = champion + 0.5 * harm + draw.normal(0, noise, rows)
+    columns = {"served": served, "champion": champion}
+    return pl.DataFrame(columns).select(
+        day=pl.lit(day),
+        champion_day=pl.lit(CHAMPION),
+        rows=pl.lit(kind),
+        served="served",
+        champion="champion",
+    )
+
+
+GOOD = scores(DAY, 4000, 0.0)
+
+
+def evaluation(champion: str = CHAMPION, **changes: Any) -> dict[str, Any]:
+    """Return what `evaluate` found on a good day, with some values changed: `section__key`."""
+    found: dict[str, Any] = {
+        "champion_day": champion,
+        "inputs_unchanged": True,
+        "parity": {"fp32": 1e-6},
+        "delivered": 0.19,
+        "bytes": {"candidate": 1_900_000, "champion": 1_000},
+        "tail": {
+            "rows": 10_000,
+            "base_rate": 0.2,
+            "calibration": {"candidate": 1.02, "champion": 1.0},
+        },
+        "next_day": {"rows": 9, "base_rate": 0.2, "ne": {"served": 0.8}, "auc": {"served": 0.7}},
+    }
+    for name, value in changes.items():
+        section, _, key = name.partition("__")
+        found[section] = {**found[section], key: value} if key else value
+    return found

@@ -1,0 +1,136 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from recprune.data.features import calibrating_half
+from recprune.data.partition import open_partition
+from recprune.files import artefact, read_json
+from recprune.metrics.scores import entropy
+from recprune.serving.scorer import Scorer
+from recprune.steps.evaluate import _slices, empty_pool
+from tests.steps.chain import (
+    FIRST,
+    GENESIS,
+    SECOND,
+    bytes_of,
+    evaluate_day,
+    ingest_and_featurize,
+    run_day,
+    small,
+)
+
+REPORT, MEASURED = Path(f"reports/{FIRST}/evaluation.json"), Path(f"reports/{FIRST}/measurements.json")
+
+
+@pytest.fixture
+def evaluated(genesis: Path) -> Path:
+    run_day(small())
+    return genesis
+
+
+def pool(day: str = FIRST) -> pl.DataFrame:
+    return pl.read_parquet(f"scores/{day}/pooled/pooled.parquet")
+
+
+def scored(rows: pl.DataFrame, bundle: str) -> np.ndarray:
+    scorer = Scorer(Path(f"bundles/{bundle}"))
+    return scorer.score({i["name"]: rows[i["name"]].to_numpy() for i in scorer.manifest["inputs"]}).astype(float)
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_next_day_metrics_are_sklearns() -> None:
+    found, rows = read_json(REPORT), open_partition(Path(f"data/events/{FIRST}")).scan().collect()
+    label, p = rows["label"].to_numpy(), scored(rows, GENESIS)
+    next_day = found["next_day"]
+    assert next_day["rows"] == len(rows)
+    assert next_day["ne"].keys() == {"champion", "dense", "served"}
+    assert next_day["ne"]["champion"] == pytest.approx(log_loss(label, p) / entropy(label.mean()), rel=1e-6)
+    assert next_day["auc"]["champion"] == pytest.approx(roc_auc_score(label, p))
+    assert next_day["calibration"]["champion"] == pytest.approx(p.mean() / label.mean())
+    table = pl.read_parquet(f"scores/{FIRST}/next_day/scores.parquet")
+    assert next_day["auc"]["dense"] == pytest.approx(roc_auc_score(label, table["p_dense"].to_numpy()))
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_the_gating_half_of_the_tail_compares_the_bundles() -> None:
+    found, rows = read_json(REPORT), open_partition(Path(f"data/events/{FIRST}")).scan().collect()
+    tail = rows.tail(read_json(Path(f"data/features/{FIRST}/manifest.json"))["tail_rows"])
+    gating = tail.filter(~calibrating_half(tail["row_hash"].to_numpy()))
+    assert 0.3 * len(tail) < found["tail"]["rows"] == len(gating) < 0.7 * len(tail)
+    label = gating["label"].to_numpy()
+    for name, bundle in (("candidate", FIRST), ("champion", GENESIS)):
+        wanted = log_loss(label, scored(gating, bundle)) / entropy(label.mean())
+        assert found["tail"]["ne"][name] == pytest.approx(wanted, rel=1e-6)
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_the_pool_holds_the_tail_and_not_what_one_model_scored_twice() -> None:
+    """The parent is the champion: served line and champion are one model on the whole day."""
+    assert pool()["rows"].unique().to_list() == ["tail"]
+    assert len(pool()) == read_json(REPORT)["tail"]["rows"]
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_the_pool_is_carried_on_and_grows_by_the_day() -> None:
+    ingest_and_featurize(SECOND, FIRST)
+    run_day(small(), SECOND, FIRST)
+    counts = {(day, rows): n for day, rows, n in pool(SECOND).group_by("day", "rows").len().iter_rows()}
+    events = open_partition(Path(f"data/events/{SECOND}")).scan().collect()
+    assert counts.keys() == {(FIRST, "tail"), (SECOND, "tail"), (SECOND, "next_day")}
+    assert counts[FIRST, "tail"] == len(pool())
+    assert counts[SECOND, "next_day"] == len(events)
+    assert pool(SECOND).filter(pl.col("day") == FIRST).equals(pool())
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_the_pool_forgets_what_is_older_than_its_window() -> None:
+    days = [f"2023-12-{d:02}" for d in range(1, 21)]
+    old = pl.concat([pool().head(1).with_columns(day=pl.lit(day)) for day in days])
+    with artefact(Path(f"scores/{GENESIS}/pooled"), "pooled", GENESIS, {"days": days}) as folder:
+        old.write_parquet(folder / "pooled.parquet")
+    evaluate_day(small())
+    assert sorted(pool()["day"].unique().to_list()) == [*days[-13:], FIRST]
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_latency_is_measured_once_and_all_else_is_the_same_again() -> None:
+    first, measured = (bytes_of([str(REPORT), f"scores/{FIRST}/pooled"]), REPORT.read_bytes()), MEASURED.read_bytes()
+    evaluate_day(small())
+    assert (bytes_of([str(REPORT), f"scores/{FIRST}/pooled"]), REPORT.read_bytes()) == first
+    assert MEASURED.read_bytes() == measured
+    assert set(read_json(MEASURED)["latency"]) == {"candidate", "champion"}
+    assert "us" not in REPORT.read_text().split('"')
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_reports_are_json_without_nan() -> None:
+    for file in (REPORT, MEASURED):
+        json.loads(file.read_text(), parse_constant=pytest.fail)
+
+
+def test_slices_are_of_features_with_few_values_and_enough_rows() -> None:
+    rows = pl.DataFrame(
+        {
+            "label": [1, 0] * 250,
+            "p": ["few"] * 400 + ["rare"] * 100,
+            "many": [str(i) for i in range(500)],
+            "price": pl.Series([1.0] * 500, dtype=pl.Float32),
+        }
+    )
+    (found,) = _slices(rows, np.full(500, 0.25), ["p", "many", "price"])
+    assert {k: found[k] for k in ("feature", "value", "rows", "base_rate")} == {
+        "feature": "p", "value": "few", "rows": 400, "base_rate": 0.5,
+    }  # fmt: skip
+    assert found["calibration"] == 0.5
+    assert found["ne"] == pytest.approx(log_loss([1, 0] * 200, [0.25] * 400) / np.log(2))
+
+
+def test_an_empty_pool_has_the_pools_columns() -> None:
+    assert empty_pool().schema == {
+        "day": pl.String, "champion_day": pl.String, "rows": pl.String, "served": pl.Float64, "champion": pl.Float64,
+    }  # fmt: skip
+    assert empty_pool().is_empty()

@@ -1,0 +1,78 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from recprune.errors import RecpruneError
+from recprune.files import artefact, read_json, write_json
+from recprune.steps.gate import gate
+from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, scores
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def run(pool: pl.DataFrame = GOOD, *, verdict: str = "good", **changes: Any) -> dict[str, Any]:
+    write_json(Path("validation/verdict.json"), {"day": DAY, "verdict": verdict, "sentence": "Empty."})
+    write_json(Path("prune.json"), {"finite": True, "tax": {"difference": 0.01}, "delivered": 0.19})
+    write_json(Path("evaluation.json"), evaluation(**changes))
+    with artefact(Path("pooled"), "pooled", DAY, {}) as folder:
+        pool.write_parquet(folder / "pooled.parquet")
+    gate(
+        SETTINGS,
+        day=DAY,
+        validation=Path("validation"),
+        prune_report=Path("prune.json"),
+        evaluation=Path("evaluation.json"),
+        measurements=Path("measurements.json"),
+        pooled=Path("pooled"),
+        report=Path("gate.json"),
+        metrics=Path("metrics.json"),
+    )
+    return dict(read_json(Path("gate.json")))
+
+
+def test_a_day_that_passes_says_so() -> None:
+    found = run()
+    assert found["verdict"] == "passed"
+    assert found["sentence"] == "2024-01-05 passed: no rule proves harm against champion 2024-01-04."
+    assert [rule["name"] for rule in found["rules"]] == RULES
+    assert found["latency"] == "measurements.json"
+    assert read_json(Path("metrics.json")) == {
+        "day": DAY,
+        "verdict": "passed",
+        "champion_day": CHAMPION,
+        "rows": 9,
+        "base_rate": 0.2,
+        "ne": {"served": 0.8},
+        "auc": {"served": 0.7},
+        "prune_tax": 0.01,
+        "flops_kept": 0.19,
+        "bytes": 1_900_000,
+    }
+
+
+def test_a_day_that_cannot_be_told_passes_and_says_so() -> None:
+    found = run(scores(DAY, 10, 0.0), tail__rows=400)
+    assert found["verdict"] == "passed"
+    assert found["sentence"] == (
+        "2024-01-05 passed: no rule proves harm against champion 2024-01-04; could not be decided: ne, calibration."
+    )
+
+
+def test_a_day_that_is_held_says_every_reason() -> None:
+    found = run(inputs_unchanged=False, delivered=0.3)
+    assert found["verdict"] == "held"
+    assert found["sentence"] == (
+        "2024-01-05 held: the bundle's inputs differ from the champion's; the share of the dense network's "
+        "FLOPs delivered is 0.3, above the limit 0.2. Champion 2024-01-04 keeps serving."
+    )
+    assert read_json(Path("metrics.json"))["verdict"] == "held"
+
+
+def test_a_quarantined_day_has_no_gate() -> None:
+    told = "2024-01-05 is quarantined and is not learned from: Empty. "
+    with pytest.raises(RecpruneError, match=f"^{re.escape(told)}"):
+        run(verdict="quarantined")
+    assert not Path("gate.json").exists()

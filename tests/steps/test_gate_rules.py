@@ -1,0 +1,198 @@
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recprune.steps.gate import Rule, judge
+from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, scores
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def rules(pool: pl.DataFrame = GOOD, *, finite: bool = True, **changes: Any) -> dict[str, Rule]:
+    found = judge(DAY, {"finite": finite}, evaluation(**changes), pool, SETTINGS.gate, asked=0.2)
+    return {rule.name: rule for rule in found}
+
+
+def ne(*pools: pl.DataFrame, champion: str = CHAMPION) -> Rule:
+    return rules(pl.concat(pools), champion=champion)["ne"]
+
+
+def calibration(**tail: Any) -> Rule:
+    return rules(tail=evaluation()["tail"] | tail)["calibration"]
+
+
+def test_a_good_day_passes_every_rule() -> None:
+    found = rules()
+    assert list(found) == RULES
+    assert {rule.verdict for rule in found.values()} == {"passed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "reason"),
+    [
+        ("finite", {"finite": False}, "a line was not finite after its pass"),
+        ("schema", {"inputs_unchanged": False}, "the bundle's inputs differ from the champion's"),
+        (
+            "parity",
+            {"parity": {"fp32": 2e-5}},
+            "the largest difference from torch is 2e-05, above the limit 1e-05",
+        ),
+        (
+            "budget",
+            {"delivered": 0.2001},
+            "the share of the dense network's FLOPs delivered is 0.2001, above the limit 0.2",
+        ),
+        (
+            "size",
+            {"bytes__candidate": 2_000_001},
+            "the model file's size in MB is 2, above the limit 2",
+        ),
+    ],
+)
+def test_a_hard_bound_that_is_broken_fails(name: str, changes: dict[str, Any], reason: str) -> None:
+    found = rules(**changes)
+    assert (found[name].verdict, found[name].reason) == ("failed", reason)
+    assert [rule.name for rule in found.values() if rule.verdict == "failed"] == [name]
+
+
+@pytest.mark.parametrize("changes", [{"parity": {"fp32": 1e-5}}, {"delivered": 0.2}, {"bytes__candidate": 2_000_000}])
+def test_a_limit_itself_is_within(changes: dict[str, Any]) -> None:
+    assert {rule.verdict for rule in rules(**changes).values()} == {"passed"}
+
+
+def test_a_bound_says_how_much_room_was_left() -> None:
+    rule = rules()["budget"]
+    assert (rule.value, rule.limit) == (0.19, 0.2)
+    assert rule.distance == pytest.approx(0.01)
+    assert rule.reason == "the share of the dense network's FLOPs delivered is 0.19, within the limit 0.2"
+
+
+# normalized entropy
+
+
+def test_a_tail_that_proves_no_harm_passes() -> None:
+    rule = ne(GOOD)
+    assert rule.verdict == "passed"
+    assert rule.interval is not None
+    low, high = rule.interval
+    assert low is not None
+    assert high is not None
+    assert rule.limit == pytest.approx(0.011)  # a day old
+    found, interval = f"{100 * (rule.value or 0):+.2f} %", f"{100 * low:+.2f} to {100 * high:+.2f} %"
+    assert rule.reason == (f"NE {found} against the champion's ({interval}; 4000 rows of the tail; limit +1.10 %)")
+
+
+@pytest.mark.parametrize("harm", [0.02, 0.2])
+def test_a_tail_that_proves_harm_fails(harm: float) -> None:
+    rule = ne(scores(DAY, 4000, harm))
+    assert rule.verdict == "failed"
+    assert rule.value == pytest.approx(harm, abs=0.005)
+    assert rule.distance == pytest.approx(0.011 - harm, abs=0.005)
+
+
+def test_harm_within_the_margin_passes() -> None:
+    assert ne(scores(DAY, 40_000, 0.008)).verdict == "passed"
+
+
+def test_improvement_passes() -> None:
+    assert ne(scores(DAY, 4000, -0.2)).verdict == "passed"
+
+
+@pytest.mark.parametrize("rows", [0, 1, 100, 199])
+def test_too_few_rows_cannot_tell(rows: int) -> None:
+    rule = ne(scores(DAY, rows, 0.5))
+    assert (rule.verdict, rule.value) == ("undecided", None)
+    assert rule.reason == f"NE: {rows} rows of the tail are too few to compare"
+
+
+def test_a_noisy_tail_cannot_tell() -> None:
+    rule = ne(scores(DAY, 400, 0.02, noise=0.3))
+    assert rule.verdict == "undecided"
+    assert rule.detectable is not None
+    assert rule.detectable > 0.011
+
+
+def test_harm_that_is_proved_by_the_tail_is_not_taken_back_by_earlier_days() -> None:
+    tail = scores(DAY, 400, 0.3, noise=0.3)
+    assert ne(tail).verdict == "failed"
+    assert (ne(tail).detectable or 0) > 0.011
+    earlier = scores("2024-01-04", 100_000, -0.05, kind="next_day")
+    assert ne(earlier, tail).verdict == "failed"
+
+
+def test_earlier_days_are_pooled_until_they_can_tell() -> None:
+    tail = scores(DAY, 400, 0.0, noise=0.3)
+    first, second = (scores(day, 20_000, 0.0, kind="next_day") for day in ("2024-01-03", "2024-01-04"))
+    assert ne(tail).verdict == "undecided"
+    rule = ne(first, second, tail)
+    assert rule.verdict == "passed"
+    assert "; 20400 rows of 2 days; " in rule.reason
+
+
+def test_earlier_days_that_prove_harm_fail() -> None:
+    tail = scores(DAY, 400, 0.0, noise=0.3)
+    assert ne(scores("2024-01-04", 20_000, 0.03, kind="next_day"), tail).verdict == "failed"
+
+
+def test_the_champions_age_counts_against_holding() -> None:
+    harmful = scores(DAY, 4000, 0.03)
+    assert ne(harmful, champion="2024-01-04").verdict == "failed"
+    rule = ne(harmful, champion="2023-12-06")
+    assert rule.verdict == "passed"
+    assert rule.limit == pytest.approx(0.04)
+
+
+def test_the_same_model_twice_differs_in_nothing() -> None:
+    same = GOOD.with_columns(served="champion")
+    rule = ne(same)
+    assert (rule.verdict, rule.value, rule.interval, rule.detectable) == ("passed", 0, (0, 0), 0)
+
+
+@given(st.integers(0, 600), st.floats(-0.5, 0.5), st.floats(0.001, 0.5))
+def test_a_failed_rule_has_its_interval_beyond_the_limit(rows: int, harm: float, noise: float) -> None:
+    rule = ne(scores(DAY, rows, harm, noise=noise))
+    if rule.interval is None:
+        assert rule.verdict == "undecided"
+        return
+    low, high = rule.interval
+    assert low is not None
+    assert high is not None
+    assert rule.limit is not None
+    assert rule.value is not None
+    assert low <= rule.value <= high
+    assert (rule.verdict == "failed") == (low > rule.limit)
+
+
+# calibration
+
+
+@pytest.mark.parametrize(
+    ("tail", "verdict"),
+    [
+        ({"calibration": {"candidate": 1.1, "champion": 1.0}}, "passed"),
+        ({"calibration": {"candidate": 1.13, "champion": 1.0}}, "passed"),  # chance explains 0.039
+        ({"calibration": {"candidate": 1.15, "champion": 1.0}}, "failed"),
+        ({"calibration": {"candidate": 0.85, "champion": 1.0}}, "failed"),
+        ({"calibration": {"candidate": 0.85, "champion": 0.8}}, "passed"),  # better than what serves
+        ({"calibration": {"candidate": 0.85, "champion": 1.2}}, "passed"),
+        ({"calibration": {"candidate": 1.15, "champion": 1.0}, "rows": 400}, "undecided"),
+        ({"calibration": {"candidate": 1.5, "champion": 1.0}, "rows": 400}, "failed"),
+        ({"calibration": {"candidate": None, "champion": None}, "rows": 0, "base_rate": None}, "undecided"),
+        ({"calibration": {"candidate": None, "champion": None}, "base_rate": 0.0}, "undecided"),
+        ({"calibration": {"candidate": 1.0, "champion": 1.0}, "base_rate": 1.0}, "passed"),
+    ],
+)
+def test_calibration_is_held_for_proven_harm_alone(tail: dict[str, Any], verdict: str) -> None:
+    assert calibration(**tail).verdict == verdict
+
+
+def test_a_calibration_says_what_chance_explains() -> None:
+    rule = calibration(calibration={"candidate": 1.15, "champion": 0.98})
+    assert rule.reason == (
+        "mean prediction / base rate is 1.150 ± 0.039 on 10000 rows, limit 1 ± 0.1, the champion's is 0.980"
+    )
+    assert rule.detectable == pytest.approx(1.96 * (0.8 / 0.2 / 10_000) ** 0.5, rel=1e-3)
+    assert rule.distance == pytest.approx(-0.05)

@@ -1,0 +1,192 @@
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from recprune.days import days_between
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
+from recprune.steps.promote import finish, promote, rollback
+from tests.lineage import bundle_of, held, passed, plan_of, quarantined
+
+G, D1, D2, D3, D4 = days_between("2023-12-31", "2024-01-04")
+
+
+def git(*arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    done = subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture(autouse=True)
+def genesis(workspace: Path) -> None:
+    """A git repository with a genesis."""
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "first")
+    plan_of(G, kind="genesis")
+    record("genesis", G, G, bundle_of(G), "genesis")
+    finish()
+
+
+def store(day: str) -> None:
+    passed(day)
+    bundle_of(day)
+    git("tag", f"day/{day}")
+
+
+def promoted(*days: str) -> None:
+    for day in days:
+        store(day)
+        assert promote(day=day)
+
+
+def events() -> list[tuple[str, str, str]]:
+    return [(e.event, e.day, e.champion) for e in read_history()]
+
+
+def raises(told: str) -> "pytest.RaisesExc[RecpruneError]":
+    return pytest.raises(RecpruneError, match=f"^{re.escape(told)}$")
+
+
+def test_a_stored_day_that_passed_serves() -> None:
+    promoted(D1)
+    assert events() == [("genesis", G, G), ("promoted", D1, D1)]
+    assert json.loads(CURRENT.read_text())["bundle"] == f"bundles/{D1}"
+    assert read_history()[-1].why == f"{D1} passed."
+    assert git("log", "-1", "--format=%B").strip() == f"Registry: promoted {D1}\n\n{D1} passed."
+    assert git("status", "--porcelain", "registry") == ""
+
+
+def test_promoting_again_does_nothing() -> None:
+    promoted(D1)
+    before = HISTORY.read_bytes()
+    assert not promote(day=D1)
+    assert HISTORY.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("judge", "why"),
+    [(held, f"{D1} held."), (quarantined, f"{D1} quarantined."), (plan_of, "no verdict yet")],
+)
+def test_a_day_that_did_not_pass_is_refused(judge: "object", why: str) -> None:
+    assert callable(judge)
+    judge(D1)
+    git("tag", f"day/{D1}")
+    with raises(f"{D1} is not promoted: {why}"):
+        promote(day=D1)
+    assert current() == G
+
+
+def test_what_is_not_durable_is_refused() -> None:
+    passed(D1)
+    with raises(f"{D1} is not stored, and only what is durable is promoted: recprune run --day {D1}"):
+        promote(day=D1)
+    assert current() == G
+
+
+@pytest.mark.parametrize("cut", [1, 25])
+def test_a_promotion_killed_while_it_was_written_is_made_again(cut: int) -> None:
+    store(D1)
+    promote(day=D1)
+    HISTORY.write_bytes(HISTORY.read_bytes()[:-cut])
+    assert promote(day=D1)
+    assert events() == [("genesis", G, G), ("promoted", D1, D1)]
+    assert git("status", "--porcelain", "registry") == ""
+
+
+def test_a_promotion_killed_before_its_commit_is_finished() -> None:
+    store(D1)
+    record("promoted", D1, D1, Path(f"bundles/{D1}"), "")
+    assert not promote(day=D1)
+    assert git("log", "-1", "--format=%s").strip() == f"Registry: promoted {D1}"
+
+
+# rollback
+
+
+def test_a_rollback_lets_the_champion_before_serve_again() -> None:
+    promoted(D1, D2)
+    assert rollback(None, "bad recommendations") == D1
+    assert events()[-1] == ("rollback", D2, D1)
+    assert json.loads(CURRENT.read_text()) | {"digest": ""} == {
+        "champion": D1,
+        "bundle": f"bundles/{D1}",
+        "digest": "",
+        "since": D2,
+        "event": "rollback",
+        "why": "bad recommendations",
+    }
+    assert git("log", "-1", "--format=%B").strip() == f"Registry: rollback {D1}\n\nbad recommendations"
+
+
+def test_a_second_rollback_goes_further_back_not_forth() -> None:
+    promoted(D1, D2)
+    assert [rollback(None, "bad"), rollback(None, "bad too")] == [D1, G]
+    with raises(f"{G} is the first champion; there is nothing before it to roll back to."):
+        rollback(None, "bad as well")
+
+
+def test_a_rollback_after_new_days_goes_to_what_served_before_them() -> None:
+    promoted(D1, D2)
+    rollback(G, "bad")
+    promoted(D3)
+    assert rollback(None, "bad") == G
+
+
+def test_a_rollback_may_name_any_champion_also_a_later_one() -> None:
+    promoted(D1, D2)
+    assert rollback(G, "bad") == G
+    assert rollback(D2, "not so bad") == D2
+    assert current() == D2
+
+
+def test_a_rollback_to_what_serves_changes_nothing() -> None:
+    promoted(D1)
+    before = HISTORY.read_bytes()
+    assert rollback(D1, "again") == D1
+    assert HISTORY.read_bytes() == before
+
+
+def test_a_rollback_to_a_day_that_never_served_is_refused() -> None:
+    promoted(D1)
+    held(D2)
+    bundle_of(D2)
+    with raises(f"{D2} never served, so it is no champion to return to; these did: {G}, {D1}"):
+        rollback(D2, "")
+
+
+def test_a_bundle_that_is_not_here_names_the_way_out() -> None:
+    promoted(D1)
+    Path(f"bundles/{G}/model.onnx").unlink()
+    with raises(f"bundles/{G} is not here; bring it with: recprune fetch {G}"):
+        rollback(None, "")
+
+
+def test_a_damaged_bundle_never_serves_again() -> None:
+    promoted(D1)
+    Path(f"bundles/{G}/model.onnx").write_bytes(b"Model")
+    with pytest.raises(DamagedArtefactError, match=f"^bundles/{G}/model.onnx was changed since the manifest"):
+        rollback(None, "")
+    assert current() == D1
+
+
+def test_another_bundle_than_the_one_that_served_never_serves() -> None:
+    promoted(D1)
+    bundle_of(G, b"rebuilt")
+    told = (
+        f"bundles/{G} is not the bundle that served: it was rebuilt or replaced. "
+        f"Bring the stored one back with: recprune fetch {G}"
+    )
+    with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}$"):
+        rollback(None, "")
+
+
+def test_a_rollback_stays_when_the_day_is_run_again_and_counts_for_later_days() -> None:
+    promoted(D1, D2)
+    rollback(None, "bad")
+    assert not promote(day=D2)
+    assert (current(), champion_before(D3)) == (D1, D1)
+    promoted(D3)
+    assert (current(), champion_before(D4)) == (D3, D3)
