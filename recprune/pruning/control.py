@@ -57,7 +57,7 @@ def page_hinkley(values: Sequence[float]) -> float:
     >>> page_hinkley([0.02] * 10)
     0.0
     >>> round(page_hinkley([0.0] * 10 + [0.01] * 3), 4)
-    0.0253
+    0.0251
     """
     total = mean = lowest = 0.0
     for n, value in enumerate(values, start=1):
