@@ -197,9 +197,7 @@ def _runs(values: Values) -> Iterator[list[tuple[int, float]]]:
         yield run
 
 
-def _labels(
-    lines: Sequence[Line], scale: Scale, form: Callable[[float], str]
-) -> list[tuple[float, str, str, str]]:
+def _labels(lines: Sequence[Line], scale: Scale, form: Callable[[float], str]) -> list[tuple[float, str, str, str]]:
     """Name each line beside its last value."""
     ends = [(line, value) for line in lines if (value := _last(line.values)) is not None]
     places = spread([scale.y(value) for _, value in ends], LABEL_GAP, scale.height)

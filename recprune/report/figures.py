@@ -26,8 +26,7 @@ def columns(days: Sequence[DayRecord]) -> list[Column]:
     for day, what in decisions(list(days)):
         told.setdefault(day, []).append(what)
     return [
-        Column(day=d.day, href=f"{d.day}/index.html", verdict=d.verdict, notes=tuple(told.get(d.day, ())))
-        for d in days
+        Column(day=d.day, href=f"{d.day}/index.html", verdict=d.verdict, notes=tuple(told.get(d.day, ()))) for d in days
     ]
 
 
@@ -75,11 +74,7 @@ def rows(days: Sequence[DayRecord]) -> Drawing:
 def layers(days: Sequence[DayRecord]) -> list[LayerFigure]:
     """Draw each layer's width, served against dense."""
     last = next((d.prune for d in reversed(days) if d.prune), None)
-    return (
-        []
-        if last is None
-        else [_layer(name, days, last["widths"][name], last["inputs"]) for name in last["widths"]]
-    )
+    return [] if last is None else [_layer(name, days, last["widths"][name], last["inputs"]) for name in last["widths"]]
 
 
 def _layer(name: str, days: Sequence[DayRecord], now: dict[str, int], inputs: dict[str, int]) -> LayerFigure:

@@ -25,9 +25,7 @@ def general(value: float | None) -> str:
     if value is None:
         return NONE
     return (
-        count(int(value))
-        if float(value).is_integer() and abs(value) < 1e15
-        else f"{value:.3g}".replace("-0.", "−0.")
+        count(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.3g}".replace("-0.", "−0.")
     )
 
 

@@ -33,9 +33,7 @@ def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entr
         champion=serving(history),
         history=list(reversed(history)),
         decisions=list(reversed(decisions(list(days)))),
-        counted={
-            word: sum(day.verdict == word for day in days) for word in ("passed", "held", "quarantined")
-        },
+        counted={word: sum(day.verdict == word for day in days) for word in ("passed", "held", "quarantined")},
         cut=len(days) > CHARTED,
         **_figures(days[-CHARTED:]),
     )

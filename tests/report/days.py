@@ -62,9 +62,7 @@ def evaluation(day: str) -> dict[str, Any]:
         "next_day": {"rows": 990, "base_rate": 0.2, "ne": models, "auc": models, "calibration": models},
         "tail": {"rows": 50, "base_rate": 0.2, "ne": bundles, "auc": bundles, "calibration": bundles},
         "line": {"rows": 990, "difference": 0.001, "low": -0.001, "high": 0.003, "detectable": 0.003},
-        "slices": [
-            {"feature": "age", "value": NASTY, "rows": 300, "base_rate": 0.2, "ne": 0.8, "calibration": 1.0}
-        ],
+        "slices": [{"feature": "age", "value": NASTY, "rows": 300, "base_rate": 0.2, "ne": 0.8, "calibration": 1.0}],
         "bytes": {"candidate": 1_200_000, "champion": 1_000_000},
         "parity": {"fp32": 1e-7, "rows": 990},
         "inputs_unchanged": True,
@@ -143,9 +141,7 @@ def blank(day: str) -> DayRecord:
 
 
 def entry(event: Any, day: str, champion: str, why: str = "told") -> Entry:
-    return Entry(
-        event=event, day=day, champion=champion, bundle="0" * 64, why=why, at="2026-01-01T00:00:00+00:00"
-    )
+    return Entry(event=event, day=day, champion=champion, bundle="0" * 64, why=why, at="2026-01-01T00:00:00+00:00")
 
 
 GENESIS = entry("genesis", "2024-01-01", "2024-01-01")

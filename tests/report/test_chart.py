@@ -42,9 +42,7 @@ def test_stacked_bars_start_where_the_lower_ones_end_and_tell_their_own_height()
 
 def test_zero_is_on_the_axis_where_it_is_asked_for() -> None:
     line = Line(name="tax", style="served", values=[0.9, 1.0])
-    found = draw(
-        days(2), [line], [], Axis(form=formats.number, height=100, steps=2, include=(0.0,), rule=0.0)
-    )
+    found = draw(days(2), [line], [], Axis(form=formats.number, height=100, steps=2, include=(0.0,), rule=0.0))
     assert found.rule == 100.0
     assert found.y_ticks[0] == (100.0, "0.0000")
 

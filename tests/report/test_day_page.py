@@ -61,9 +61,7 @@ def test_a_rule_is_told_in_its_own_unit() -> None:
         "distance": "0.0024",
         "detectable": "0.1600",
     }
-    assert (
-        shown(rule("parity", "passed", value=1.48e-7, limit=1e-5, distance=9.852e-6))["value"] == "1.48e-07"
-    )
+    assert shown(rule("parity", "passed", value=1.48e-7, limit=1e-5, distance=9.852e-6))["value"] == "1.48e-07"
     assert set(shown(rule("finite", "passed")).values()) == {"–"}
     assert shown(rule("a rule of tomorrow", "passed", value=2.0))["value"] == "2"
 

@@ -18,8 +18,7 @@ def test_the_first_line_is_the_last_verdict_and_who_serves_since_when() -> None:
     days = [record("2024-01-02"), record("2024-01-03", "held"), record("2024-01-04", "open")]
     found = text(days, history)
     assert (
-        "held 2024-01-03 held: told. Champion 2024-01-02 serves since 2024-01-02 . Not finished: 2024-01-04."
-        in found
+        "held 2024-01-03 held: told. Champion 2024-01-02 serves since 2024-01-02 . Not finished: 2024-01-04." in found
     )
 
 
@@ -46,10 +45,7 @@ def test_each_day_has_a_row_with_its_numbers_reason_and_link() -> None:
     html = index_page("demo", days, [GENESIS])
     found = Page(html).text
     assert "2024-01-02 passed 990 7 0.8100 0.7900 0.8000 +2.00 % 20.0 % too few rows to decide ne" in found
-    assert (
-        "2024-01-03 quarantined 990 7 – – – – – price <script>alert(1)</script>: share missing is nothing"
-        in found
-    )
+    assert "2024-01-03 quarantined 990 7 – – – – – price <script>alert(1)</script>: share missing is nothing" in found
     assert "2024-01-04 held 990 7 0.8100 0.7900 0.8000 +2.00 % 20.0 % ne told" in found
     assert 'href="2024-01-04/index.html"' in html
 

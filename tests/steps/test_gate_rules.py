@@ -123,13 +123,13 @@ def test_harm_that_is_proved_by_the_tail_is_not_taken_back_by_earlier_days() -> 
     assert ne(earlier, tail).verdict == "failed"
 
 
-def test_earlier_days_are_pooled_until_they_can_tell() -> None:
+def test_earlier_days_are_pooled_when_the_tail_cannot_tell() -> None:
     tail = scores(DAY, 400, 0.0, noise=0.3)
     first, second = (scores(day, 20_000, 0.0, kind="next_day") for day in ("2024-01-03", "2024-01-04"))
     assert ne(tail).verdict == "undecided"
     rule = ne(first, second, tail)
     assert rule.verdict == "passed"
-    assert "; 20400 rows of 2 days; " in rule.reason
+    assert "; 40400 rows of 3 days; " in rule.reason
 
 
 def test_earlier_days_that_prove_harm_fail() -> None:

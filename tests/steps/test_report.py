@@ -96,9 +96,7 @@ def test_two_months_take_less_than_a_second_or_so(workspace: Path) -> None:
 
 def test_elsewhere_than_in_a_workspace_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        RecpruneError, match=r"is not a workspace: it has no plans/; make one with: recprune init DIR$"
-    ):
+    with pytest.raises(RecpruneError, match=r"is not a workspace: it has no plans/; make one with: recprune init DIR$"):
         report()
 
 
