@@ -7,6 +7,7 @@ import pytest
 from recprune.errors import RecpruneError
 from recprune.metrics.scores import normalized_entropy
 from recprune.model.line import Line
+from recprune.pruning import policy
 from recprune.pruning.control import Control, page_hinkley, ramp
 from recprune.pruning.policy import adapt, carve
 from recprune.training.incremental import learn
@@ -124,8 +125,11 @@ def test_a_carving_ramps_down_and_ends_in_probation() -> None:
         share = lines["challenger"].shape.flops() / DENSE.flops()
         seen.append((control.phase, control.carved_days, share <= ramp(day, RULES), "carving" in done.notes))
     assert seen == [
-        ("carving", 1, True, True), ("carving", 2, True, True), ("carving", 3, True, True), ("probation", 4, True, False),
-    ]  # fmt: skip
+        ("carving", 1, True, True),
+        ("carving", 2, True, True),
+        ("carving", 3, True, True),
+        ("probation", 4, True, False),
+    ]
     assert lines["challenger"].shape.flops() <= 0.3 * DENSE.flops()
     assert lines["dense"].shape == DENSE
 
@@ -146,6 +150,14 @@ def test_a_carving_below_the_floors_fails_with_a_sentence() -> None:
 def test_a_carving_is_the_same_every_time() -> None:
     first, second = (carve(line_of(DENSE), LEARNED, DENSE.flops() // 3, RULES)[0] for _ in range(2))
     assert same(first, second)
+
+
+def test_a_carving_measures_on_what_was_learned_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "ABLATION_ROWS", 50)
+    line, target = line_of(DENSE), DENSE.flops() // 3
+    whole, last = carve(line, LEARNED, target, RULES), carve(line, LEARNED.rows(slice(150, 200)), target, RULES)
+    assert same(whole[0], last[0])
+    assert whole[1] == last[1]
 
 
 def test_inputs_are_swapped_by_their_importance_in_the_dense_network() -> None:

@@ -42,7 +42,7 @@ def test_a_removed_group_is_a_zeroed_one(drawn: tuple[Line, dict[str, Tensor]]) 
     line, kept = drawn
     events = events_for(line, 5)
     small = keep_groups(line, kept)
-    assert score(small, events) == pytest.approx(score(mask(line, kept), events), rel=1e-4, abs=1e-5)
+    assert score(small, events) == pytest.approx(score(mask(line, kept), events), rel=1e-4, abs=1e-4)
 
 
 @settings(max_examples=80)
@@ -125,7 +125,7 @@ def test_a_swap_in_of_nothing_learned_leaves_logits_alone(data: st.DataObject) -
     assert set(swapped.shape.inputs) == set(used) - set(dropped) | set(added)
     assert list(swapped.shape.inputs) == sorted(swapped.shape.inputs)
     assert len(swapped.shape.inputs) == len(used)
-    assert score(swapped, events) == pytest.approx(score(line, events), rel=1e-5, abs=1e-5)
+    assert score(swapped, events) == pytest.approx(score(line, events), rel=1e-4, abs=1e-4)
 
 
 def test_new_columns_start_at_zero_with_the_layers_mean_second_moment() -> None:
