@@ -155,7 +155,7 @@ class ModelSettings:
 class TrainSettings:
     """One incremental pass."""
 
-    seed: int
+    seed: Annotated[int, Within("[0, 4294967295]")]
     threads: Count
     batch: Count
     learning_rate: Positive

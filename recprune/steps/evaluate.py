@@ -1,5 +1,6 @@
 """Evaluate: candidate and champion through ONNX Runtime on rows that neither has learned."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,9 @@ def _measured(
     rows: pl.DataFrame,
     settings: EvaluateSettings,
 ) -> dict[str, Any]:
-    """Measure once; a resumed evaluation of the same two bundles reuses the values."""
-    kept = SCRATCH / day / f"latency-{manifest_digest(bundle)[:16]}-{manifest_digest(champion)[:16]}.json"
+    """Measure once; a resumed evaluation of the same two bundles under the same settings reuses the values."""
+    asked = repr((manifest_digest(bundle), manifest_digest(champion), settings))
+    kept = SCRATCH / day / f"latency-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
     if kept.exists():
         return dict(read_json(kept))
     scorers = {"candidate": ours, "champion": theirs}
