@@ -115,7 +115,9 @@ class ValidateSettings:
     tolerance: Positive
     """Allowed distance from the median of the compared days, in their robust standard deviations."""
     share_margin: Share
-    """Allowed distance of a share (nulls, base rate, new ids), whatever the spread."""
+    """Allowed distance of a share (missing values, base rate), whatever the spread."""
+    new_ids_margin: Share
+    """Allowed rise of a feature's share of new ids, whatever the spread."""
     mean_margin: Positive
     """Allowed distance of a number's mean, in standard deviations of that number."""
     max_psi: Positive

@@ -6,7 +6,7 @@ with the sampling noise of a small day, so that the verdict does not depend on v
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import median
 
 from recprune.data.profile import Profile, drift
@@ -14,7 +14,7 @@ from recprune.days import days_apart
 from recprune.settings import ValidateSettings
 
 WIDEST = 4
-"""Times that bounds are widened at most while days are quarantined."""
+"""Times that the bounds of base rate and missing values are widened at most while days are quarantined."""
 ENOUGH = 3
 """Fewer good days than this are not compared with: only the settings' own bounds hold."""
 
@@ -49,28 +49,71 @@ def _show(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """What a day is compared with.
+
+    Margins are multiplied by the days since the last good one: a lasting change, like a season or a product
+    that takes a quarter of the traffic, would else be quarantined for ever, since the days compared with stay
+    the same; a fault of one day is caught as before. Shares that can prove a fault by themselves (base rate,
+    missing values) widen `WIDEST` times at most.
+    """
+
+    earlier: Sequence[Profile]
+    days: tuple[str, ...]
+    rules: ValidateSettings
+    times: int
+
+    def share(self, name: str, observed: float | None, before: list[float], rows: int) -> Expectation:
+        """Bound a share: median ± the larger of margin and robust spread, and sampling noise."""
+        times, middle = min(self.times, WIDEST), median(before)
+        reach = times * max(self.rules.share_margin, self.rules.tolerance * _spread(before)) + _noise(middle, rows)
+        return Expectation(name, observed, max(0.0, middle - reach), min(1.0, middle + reach), self.days)
+
+    def new_ids(self, name: str, mine: Profile, theirs: list[Profile], rows: int) -> Iterator[Expectation]:
+        """Bound the share of new ids from above: few are no harm."""
+        before = [t["new"] for t in theirs if t["new"] is not None]
+        if mine["new"] is None or len(before) < ENOUGH:
+            return
+        middle = median(before)
+        reach = self.times * max(self.rules.new_ids_margin, self.rules.tolerance * _spread(before))
+        high = middle + reach + _noise(middle, rows)
+        yield Expectation(f"{name}: share of new ids", mine["new"], None, min(1.0, high), self.days)
+
+    def count(self, name: str, observed: float, before: list[float]) -> Expectation:
+        """Bound a count by a factor around the median."""
+        middle, factor = median(before), self.times * self.rules.rows_factor
+        return Expectation(name, observed, middle / factor, middle * factor, self.days)
+
+    def mean(self, name: str, mine: Profile, theirs: list[Profile]) -> Iterator[Expectation]:
+        """Bound a number's mean: median ± the larger of its standard deviations and the means' own spread."""
+        means = [t["mean"] for t in theirs if t["mean"] is not None]
+        stds = [t["std"] for t in theirs if t["std"] is not None]
+        if mine["mean"] is None or len(means) < ENOUGH or len(stds) < ENOUGH:
+            return  # all values missing: the share missing tells
+        middle = median(means)
+        reach = self.times * max(self.rules.mean_margin * max(stds), self.rules.tolerance * _spread(means))
+        if reach > 0:  # else it never varied, and its first other value says nothing; the PSI does
+            yield Expectation(f"{name}: mean", mine["mean"], middle - reach, middle + reach, self.days)
+
+    def drift(self, name: str, kind: str, today: Profile) -> Expectation:
+        """Bound the stability index: `max_psi`, or twice what the compared days show against each other.
+
+        A feature like the weekday differs wholly from day to day and is no sign of harm.
+        """
+        others = [(p, [*self.earlier[:i], *self.earlier[i + 1 :]]) for i, p in enumerate(self.earlier)]
+        usual = max(drift(name, kind, one, rest, turnover=True) for one, rest in others)
+        limit = self.times * max(self.rules.max_psi, 2 * usual)
+        return Expectation(f"{name}: PSI", drift(name, kind, today, self.earlier), None, limit, self.days)
+
+
 def expectations(today: Profile, earlier: Sequence[Profile], rules: ValidateSettings) -> list[Expectation]:
     """Return every expectation on a day, with what was observed."""
     found = list(_from_settings(today, rules))
     if len(earlier) >= ENOUGH:
-        found += _from_days(today, earlier, _widened(rules, days_apart(earlier[-1]["day"], today["day"]) - 1))
+        gap = days_apart(earlier[-1]["day"], today["day"]) - 1
+        found += _from_days(today, _Reference(earlier, tuple(p["day"] for p in earlier), rules, 1 + max(0, gap)))
     return found
-
-
-def _widened(rules: ValidateSettings, gap: int) -> ValidateSettings:
-    """Widen the margins with each day since the last good one, up to `WIDEST` times.
-
-    A lasting change, like a product that takes a quarter of the traffic, would else be quarantined for ever,
-    since the days compared with stay the same; a fault of one day is caught as before.
-    """
-    times = min(WIDEST, 1 + max(0, gap))
-    return replace(
-        rules,
-        share_margin=min(1.0, times * rules.share_margin),
-        tolerance=times * rules.tolerance,
-        mean_margin=times * rules.mean_margin,
-        max_psi=times * rules.max_psi,
-    )
 
 
 def _from_settings(today: Profile, rules: ValidateSettings) -> Iterator[Expectation]:
@@ -83,72 +126,28 @@ def _from_settings(today: Profile, rules: ValidateSettings) -> Iterator[Expectat
         yield Expectation("base rate", today["base_rate"], low, high)
 
 
-def _from_days(today: Profile, earlier: Sequence[Profile], rules: ValidateSettings) -> Iterator[Expectation]:
-    days = tuple(p["day"] for p in earlier)
+def _from_days(today: Profile, usual: _Reference) -> Iterator[Expectation]:
     rows = today["rows"]
-    usual = median(p["rows"] for p in earlier)
-    yield Expectation("rows vs the usual", rows, usual / rules.rows_factor, usual * rules.rows_factor, days)
-    rates = [p["base_rate"] for p in earlier]
-    yield _share("base rate vs the usual", today["base_rate"], rates, rows, rules, days)
+    yield usual.count("rows vs the usual", rows, [p["rows"] for p in usual.earlier])
+    rates = [p["base_rate"] for p in usual.earlier]
+    yield usual.share("base rate vs the usual", today["base_rate"], rates, rows)
     for name, mine in today["numeric"].items():
-        theirs = [p["numeric"][name] for p in earlier]
-        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
-        yield from _mean(name, mine, theirs, rules, days)
-        yield _drift(name, "numeric", today, earlier, rules, days)
+        theirs = [p["numeric"][name] for p in usual.earlier]
+        yield usual.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
+        yield from usual.mean(name, mine, theirs)
+        yield usual.drift(name, "numeric", today)
     for name, mine in today["categorical"].items():
-        theirs = [p["categorical"][name] for p in earlier]
-        yield _share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows, rules, days)
-        known = [t["new"] for t in theirs if t["new"] is not None]
-        if mine["new"] is not None and len(known) >= ENOUGH:
-            yield _share(f"{name}: share of new ids", mine["new"], known, rows, rules, days)
-        ids = median(t["unique"] for t in theirs)
-        low, high = ids / rules.rows_factor, ids * rules.rows_factor
-        yield Expectation(f"{name}: distinct ids", mine["unique"], low, high, days)
-        yield _drift(name, "categorical", today, earlier, rules, days)
+        theirs = [p["categorical"][name] for p in usual.earlier]
+        yield usual.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
+        yield from usual.new_ids(name, mine, theirs, rows)
+        yield usual.count(f"{name}: distinct ids", mine["unique"], [t["unique"] for t in theirs])
+        yield usual.drift(name, "categorical", today)
 
 
-def _share(
-    name: str,
-    observed: float | None,
-    before: list[float],
-    rows: int,
-    rules: ValidateSettings,
-    days: tuple[str, ...],
-) -> Expectation:
-    """Bound a share: median ± the largest of margin, robust spread, and sampling noise."""
-    middle = median(before)
-    noise = 4 * math.sqrt(max(middle * (1 - middle), 1 / max(rows, 1)) / max(rows, 1))
-    reach = max(rules.share_margin, rules.tolerance * _spread(before)) + noise
-    return Expectation(name, observed, max(0.0, middle - reach), min(1.0, middle + reach), days)
-
-
-def _mean(
-    name: str, mine: Profile, theirs: list[Profile], rules: ValidateSettings, days: tuple[str, ...]
-) -> Iterator[Expectation]:
-    means = [t["mean"] for t in theirs if t["mean"] is not None]
-    stds = [t["std"] for t in theirs if t["std"] is not None]
-    if mine["mean"] is None or len(means) < ENOUGH or len(stds) < ENOUGH:
-        return  # all values missing: the share missing tells
-    middle = median(means)
-    reach = max(rules.mean_margin * median(stds), rules.tolerance * _spread(means), 1e-6)
-    yield Expectation(f"{name}: mean", mine["mean"], middle - reach, middle + reach, days)
-
-
-def _drift(
-    name: str,
-    kind: str,
-    today: Profile,
-    earlier: Sequence[Profile],
-    rules: ValidateSettings,
-    days: tuple[str, ...],
-) -> Expectation:
-    """Bound the stability index: `max_psi`, or twice what the compared days show against each other.
-
-    A feature like the weekday differs wholly from day to day and is no sign of harm.
-    """
-    usual = [drift(name, kind, p, [*earlier[:i], *earlier[i + 1 :]]) for i, p in enumerate(earlier)]
-    limit = max(rules.max_psi, 2 * max(usual))
-    return Expectation(f"{name}: PSI", drift(name, kind, today, earlier), None, limit, days)
+def _noise(share: float, rows: int) -> float:
+    """Return four standard errors of a share measured on this many rows."""
+    n = max(rows, 1)
+    return 4 * math.sqrt(max(share * (1 - share), 1 / n) / n)
 
 
 def _spread(values: Sequence[float]) -> float:

@@ -16,6 +16,8 @@ from recprune.data.vocabulary import Vocabulary
 TOP = 30
 """Most frequent ids per feature whose shares are kept."""
 BINS = 10
+SMALLEST = 0.005
+"""Shares below this count as this in a stability index: ln(p / q) would make much of an empty cell."""
 
 Profile = dict[str, Any]
 
@@ -119,20 +121,20 @@ def stability_index(
     0.879
     """
     cells = set(today) | set(before)
-    floor = 0.5 / max(min(today_rows, before_rows), 1)
     index = 0.0
     for cell in sorted(cells, key=str):
-        p, q = max(today.get(cell, 0.0), floor), max(before.get(cell, 0.0), floor)
+        p, q = max(today.get(cell, 0.0), SMALLEST), max(before.get(cell, 0.0), SMALLEST)
         index += (p - q) * math.log(p / q)
     noise = (len(cells) - 1) * (1 / max(today_rows, 1) + 1 / max(before_rows, 1))
     return index - noise
 
 
-def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile]) -> float:
+def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile], *, turnover: bool = False) -> float:
     """Return a feature's stability index against the earlier profiles taken together.
 
     Of ids, those frequent on both sides are compared, and all others together: an id that comes or goes is
-    turnover, which the share of new ids tells, and would alone make the index large.
+    turnover, which the share of new ids tells, and would alone make the index large. With `turnover` ids
+    that are frequent before and absent today are cells of their own.
     """
     mine, theirs = today[kind][feature], [p[kind][feature] for p in earlier]
     rows = sum(p["rows"] for p in earlier)
@@ -140,7 +142,7 @@ def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile]) -
         before = _pooled([dict(enumerate(t["histogram"])) for t in theirs], earlier)
         return stability_index(dict(enumerate(mine["histogram"])), before, today["rows"], rows)
     before = _pooled([t["top"] for t in theirs], earlier)
-    kept = [ident for ident in sorted(before, key=lambda i: (-before[i], i))[:TOP] if ident in mine["top"]]
+    kept = [ident for ident in sorted(before, key=lambda i: (-before[i], i))[:TOP] if turnover or ident in mine["top"]]
     return stability_index(_with_rest(mine["top"], kept), _with_rest(before, kept), today["rows"], rows)
 
 

@@ -100,7 +100,9 @@ def test_before_3_good_days_the_settings_bounds_alone_hold() -> None:
         ({"numeric__price__mean": 11.9}, set()),
         ({"numeric__price__histogram": [0.05, 0.95]}, {"price: PSI"}),
         ({"categorical__user__missing": 0.3}, {"user: share missing"}),
-        ({"categorical__user__new": 0.3}, {"user: share of new ids"}),
+        ({"categorical__user__new": 0.45}, {"user: share of new ids"}),
+        ({"categorical__user__new": 0.3}, set()),
+        ({"categorical__user__new": 0.0}, set()),
         ({"categorical__user__new": None}, set()),
         ({"categorical__user__unique": 99}, {"user: distinct ids"}),
         ({"categorical__user__top": {"1": 0.02, "2": 0.98}}, {"user: PSI"}),
@@ -176,3 +178,23 @@ def test_profiles_are_not_changed() -> None:
 )
 def test_a_sentence_says_observed_expected_and_whence(expectation: Expectation, sentence: str) -> None:
     assert expectation.sentence() == sentence
+
+
+def test_a_feature_that_is_one_value_a_day_is_not_quarantined_when_the_week_begins_again() -> None:
+    """A weekday: new every day for a week, never new again, and wholly different from day to day."""
+    week = [
+        profile(f"2024-01-0{n}", categorical__user__new=1.0, categorical__user__top={str(n): 1.0}) for n in range(1, 8)
+    ]
+    found = met(profile("2024-01-08", categorical__user__new=0.0, categorical__user__top={"1": 1.0}), week)
+    assert all(found.values()), found
+
+
+def test_a_lasting_change_is_accepted_after_some_days_and_flipped_labels_never() -> None:
+    changed = {"categorical__user__new": 0.5, "numeric__price__mean": 15.0, "rows": 60_000}
+    assert {name for name, good in met(profile("2024-01-05", **changed)).items() if not good} == {
+        "user: share of new ids",
+        "price: mean",
+        "rows vs the usual",
+    }
+    assert all(met(profile("2024-01-07", **changed)).values())
+    assert not met(profile("2024-03-01", base_rate=0.8))["base rate vs the usual"]

@@ -22,8 +22,6 @@ def test_the_first_flight_of_the_year(source: FlightsSource) -> None:
     assert (batch.rows.num_rows, batch.lines[[0, -1]].tolist()) == (701, [1, 701])
     row = batch.rows.slice(0, 1).to_pylist()[0]
     assert row.pop("scheduled_departure") == datetime(2013, 1, 1, 10, 15, tzinfo=UTC)  # 05:15 in New York
-    weather = {"temp": 39.92, "dewp": 28.04, "humid": 62.21, "wind_speed": pytest.approx(12.66, abs=0.01)}
-    weather |= {"precip": 0.0, "pressure": 1012.2, "visib": 10.0}  # of the hour from 04:00
     assert row == {
         "late": 0,  # eleven minutes
         "carrier": "UA",
@@ -34,7 +32,6 @@ def test_the_first_flight_of_the_year(source: FlightsSource) -> None:
         "hour": 5.25,
         "clock_minutes": 184.0,
         "distance": 1400,
-        **weather,
     }
 
 

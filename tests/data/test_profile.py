@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.data.profile import TOP, Profile, drift, measure, stability_index
+from recprune.data.profile import SMALLEST, TOP, Profile, drift, measure, stability_index
 from recprune.data.schema import MISSING_INT
 from recprune.data.vocabulary import Vocabulary
 from recprune.files import to_json
@@ -110,8 +110,8 @@ _shares = st.lists(st.floats(0.01, 1), min_size=2, max_size=6).map(
 def test_the_index_is_the_formula_less_the_noise(p: dict[str, float], q: dict[str, float]) -> None:
     n, m = 10_000, 50_000
     cells = set(p) | set(q)
-    a = np.array([max(p.get(c, 0), 0.5 / n) for c in sorted(cells)])
-    b = np.array([max(q.get(c, 0), 0.5 / n) for c in sorted(cells)])
+    a = np.array([max(p.get(c, 0), SMALLEST) for c in sorted(cells)])
+    b = np.array([max(q.get(c, 0), SMALLEST) for c in sorted(cells)])
     expected = ((a - b) * np.log(a / b)).sum() - (len(cells) - 1) * (1 / n + 1 / m)
     assert stability_index(p, q, n, m) == pytest.approx(expected)
 

