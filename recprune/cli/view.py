@@ -21,7 +21,7 @@ from recprune.workspace import (
 )
 
 _HEADING = (
-    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>8}{'FLOPs':>7}  verdict"
+    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>10}{'FLOPs':>7}  verdict"
 )
 
 
@@ -107,13 +107,13 @@ def day_line(state: DayState) -> str:
     counts = read_json(validation_path(state.day) / "verdict.json")["counts"]
     begin = f"{state.day:<11}{counts['read']:>7,}{counts['rejected']:>9,}"
     if state.verdict == "quarantined":
-        return f"{begin}{'–':>12}{'–':>8}{'–':>8}{'–':>8}{'–':>7}  quarantined"
+        return f"{begin}{'–':>12}{'–':>8}{'–':>8}{'–':>10}{'–':>7}  quarantined"
     ne = read_json(report_path(state.day, "evaluation"))["next_day"]["ne"]
     pruned = read_json(report_path(state.day, "prune"))
     scores = f"{_number(ne['champion']):>12}{_number(ne['dense']):>8}{_number(ne['served']):>8}"
     tax = pruned["tax"]["difference"]
     told = "–" if tax is None else f"{100 * tax:+.2f} %"
-    return f"{begin}{scores}{told:>8}{100 * pruned['delivered']:>5.1f} %  {state.verdict}"
+    return f"{begin}{scores}{told:>10}{100 * pruned['delivered']:>5.1f} %  {state.verdict}"
 
 
 def _number(value: float | None) -> str:

@@ -14,7 +14,7 @@ from recprune.lock import FOLDER, holder_of, is_held
 from recprune.registry import history
 from recprune.settings import read_settings
 from recprune.versioning import git
-from recprune.versioning.dvc import dvc
+from recprune.versioning.dvc import dvc, remote_folder
 from recprune.versioning.pipeline import day_of
 from recprune.workspace import day_state, genesis_day, planned_days
 
@@ -63,10 +63,11 @@ def _remote() -> list[Finding]:
     remotes = dvc("remote", "list").strip()
     if not remotes:
         return [Finding("bad", "no DVC remote; add one with: dvc remote add --default NAME URL")]
-    name, url = remotes.split()[:2]
-    if "://" not in url and not Path(url).exists() and not git.is_source_repository():
-        return [Finding("bad", f"DVC remote {name} at {url} is not there; mount it or set another: dvc remote modify")]
-    return [Finding("good", f"DVC remote {name}: {url}")]
+    folder = remote_folder()
+    if folder is not None and not folder.is_dir() and not git.is_source_repository():
+        way_out = "mount it, or name its new place with: dvc remote modify store url FOLDER"
+        return [Finding("bad", f"the DVC remote {folder.resolve()} is not there; {way_out}")]
+    return [Finding("good", f"DVC remote: {remotes}")]
 
 
 def _locks() -> list[Finding]:
@@ -94,6 +95,7 @@ def _artefacts() -> list[Finding]:
     """Check every artefact here against its manifest, and every artefact of a champion for presence."""
     found, checked = [], 0
     folders = [path for pattern in _ARTEFACTS for path in sorted(Path().glob(pattern)) if path.is_dir()]
+    folders = [path for path in folders if day_of(str(path))]
     for folder in folders:
         checked += 1
         try:

@@ -151,6 +151,7 @@ def _write(learned: _Learned, control: Control, schema: Schema, source: str, day
     about: dict[str, Any] = {
         "finite": True,
         "restarted": False,
+        "new_line": True,
         "environment": environment(settings.train.threads),
     }
     about |= {"control": control.to_json(), "tail_loss": tail_losses(learned.lines, tail)}

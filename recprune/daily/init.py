@@ -23,8 +23,14 @@ from recprune.workspace import PLANS, genesis_day, plan_path, read_plan
 _TEMPLATES = ("dvc.yaml", "params.yaml", ".gitignore")
 
 
-def prepare_workspace(source: str | None, remote: str | None) -> Settings:
-    """Set up git, DVC and the packaged files in the current directory; keeps what is there."""
+def prepare_workspace(source: str | None, start: str | None, remote: str | None) -> Settings:
+    """Set up git, DVC and the packaged files in the current directory; keeps what is there.
+
+    Raises:
+        SettingsError: this is a workspace already, of another source or first day.
+    """
+    if any(PLANS.glob("*.json")):
+        _refuse_other(source, start)
     if not Path(".git").exists():
         git.git("init", "--quiet", "--initial-branch", "main")
     for name in _TEMPLATES:
@@ -33,6 +39,8 @@ def prepare_workspace(source: str | None, remote: str | None) -> Settings:
                 Path(name),
                 files("recprune").joinpath("templates", f"{name.lstrip('.')}.template").read_text(encoding="utf-8"),
             )
+    if not git.is_source_repository():
+        _complete_ignores()
     if source is not None:
         choose_source(source)
     if not Path(".dvc").exists():
@@ -41,8 +49,28 @@ def prepare_workspace(source: str | None, remote: str | None) -> Settings:
     dvc("config", *local, "core.analytics", "false")
     dvc("config", *local, "core.check_update", "false")
     if remote or "core.remote" not in dvc("config", "--list"):
+        if not remote:
+            Path("remote").mkdir(exist_ok=True)
         dvc("remote", "add", *local, "--force", "--default", "store", remote or str(Path("remote").resolve()))
     return read_settings(Path())
+
+
+def _refuse_other(source: str | None, start: str | None) -> None:
+    here, first = read_settings(Path()).ingest.source, add_days(genesis_day(), 1)
+    if (source or here, start or first) != (here, first):
+        raise SettingsError(
+            f"{Path.cwd()} is a workspace already, of the source {here} from {first} on; it is left as it is. "
+            "For another source or first day make another workspace: recprune init OTHER_DIR"
+        )
+
+
+def _complete_ignores() -> None:
+    """Add the packaged ignores that the folder's own .gitignore lacks: no data and no remote belong into git."""
+    path, packaged = Path(".gitignore"), files("recprune").joinpath("templates", "gitignore.template")
+    text = path.read_text(encoding="utf-8")
+    missing = [line for line in packaged.read_text(encoding="utf-8").splitlines() if line not in text.splitlines()]
+    if missing:
+        write_text(path, text.rstrip("\n") + "\n" + "\n".join(missing) + "\n")
 
 
 def choose_source(name: str) -> None:

@@ -93,7 +93,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
         state = day_state(day)
         if state.verdict == "passed":
             listener.step("promote")
-            promote(day=day)
+            _say_promoted(day, promote(day=day), listener)
         listener.step("report")
         write_report()
         return Outcome(state, new=True)
@@ -107,7 +107,7 @@ def run_step(day: str, step: str, listener: Listener) -> None:
         if step == "report":
             write_report()
         elif step == "promote":
-            listener.say("promoted" if promote(day=day) else f"{day} was promoted before; nothing to do")
+            _say_promoted(day, promote(day=day), listener)
         elif stored:
             _say_stored(day, listener)
         elif step == "plan":
@@ -173,6 +173,14 @@ class _Hearing:
             self.errors.append(line.removeprefix(_ERROR))
         elif line.strip() and not line.startswith("ERROR: failed to reproduce"):
             self.last = line.strip()
+
+
+def _say_promoted(day: str, promoted: bool, listener: Listener) -> None:
+    if not promoted:
+        champion = read_plan(day)["champion"]
+        listener.say(
+            f"{day} is not promoted: it was before, or a rollback took {champion}, which it was judged against."
+        )
 
 
 def _say_stored(day: str, listener: Listener) -> None:

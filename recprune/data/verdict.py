@@ -26,5 +26,5 @@ def refuse_quarantined(validation: Path, day: str) -> None:
     if verdict["verdict"] != "good":
         raise RecpruneError(
             f"{day} is quarantined and is not learned from: {verdict['sentence']} "
-            "If the source is mended, the data come in as a revision of the day."
+            "Later days go on from the last good one."
         )

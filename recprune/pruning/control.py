@@ -84,8 +84,13 @@ def ramp(carved_days: int, settings: PruneSettings) -> float:
     return 1.0 - (1.0 - settings.budget) * (1.0 - (1.0 - u) ** 3)
 
 
-def challenger_outcome(control: Control, settings: PruneSettings) -> Literal["undecided", "won", "lost"]:
-    """Judge a challenger once its probation is over: it must be proved better than the served line."""
+def challenger_outcome(
+    control: Control, settings: PruneSettings, *, needed: bool = False
+) -> Literal["undecided", "won", "lost"]:
+    """Judge a challenger once its probation is over: it must be proved better than the served line.
+
+    If it is `needed`, because the served line exceeds a lowered budget, it must not be proved worse.
+    """
     if control.probation_days < settings.probation:
         return "undecided"
     if settings.probation == 0:
@@ -94,7 +99,8 @@ def challenger_outcome(control: Control, settings: PruneSettings) -> Literal["un
     if len(differences) < 2:
         return "lost"
     error = float(differences.std(ddof=1)) / len(differences) ** 0.5
-    return "won" if float(differences.mean()) + DECIDING_Z * error < 0 else "lost"
+    margin = -DECIDING_Z * error if needed else DECIDING_Z * error
+    return "won" if float(differences.mean()) + margin < 0 else "lost"
 
 
 def after_competition(control: Control, won: bool, day: str, settings: PruneSettings) -> Control:

@@ -74,7 +74,7 @@ def _decide(now: Adapted, scores: pl.DataFrame, day: str, settings: PruneSetting
         gain = log_losses(label, scores["p_challenger"].to_numpy()) - log_losses(label, scores["p_served"].to_numpy())
         seen = (*now.control.blocks, *blocks(gain).tolist())
         now.control = replace(now.control, blocks=seen, probation_days=now.control.probation_days + 1)
-    outcome = policy.challenger_outcome(now.control, settings)
+    outcome = policy.challenger_outcome(now.control, settings, needed=_is_over_budget(now, settings))
     if outcome == "undecided":
         return
     difference = float(np.mean(now.control.blocks)) if now.control.blocks else None
@@ -105,10 +105,21 @@ def _carve(now: Adapted, learned: FeatureSet, day: str, settings: PruneSettings)
     """Start a carving, or take its next step."""
     if now.control.phase == "carving":
         _carve_step(now, learned, settings)
+    elif now.control.phase == "none" and _is_over_budget(now, settings) and day >= now.control.quiet_until:
+        _start(now, day, f"the served line exceeds the budget {settings.budget:g}")
     elif policy.refresh_is_called(now.control, day, settings):
-        now.lines["challenger"] = now.lines["dense"].copy()
         risen = policy.page_hinkley(now.control.taxes)
-        now.control = policy.start_carving(now.control, day, f"the prune tax has risen (statistic {risen:.4f})")
+        _start(now, day, f"the prune tax has risen (statistic {risen:.4f})")
+
+
+def _start(now: Adapted, day: str, why: str) -> None:
+    now.lines["challenger"] = now.lines["dense"].copy()
+    now.control = policy.start_carving(now.control, day, why)
+
+
+def _is_over_budget(now: Adapted, settings: PruneSettings) -> bool:
+    """Say whether the served line is heavier than the budget, which was lowered since it was carved."""
+    return now.lines["served"].shape.flops() > settings.budget * now.lines["dense"].shape.flops()
 
 
 def _carve_step(now: Adapted, learned: FeatureSet, settings: PruneSettings) -> None:

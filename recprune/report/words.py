@@ -25,7 +25,7 @@ RULES = {
     "schema": "The bundle takes the same inputs as the champion's.",
     "parity": "Largest difference in p_click between ONNX Runtime and torch on real rows.",
     "budget": "Share of the dense network's FLOPs that the exported network needs.",
-    "size": "The model file as a multiple of the champion's.",
+    "size": "The model file, in units of 10⁶ bytes.",
     "ne": "NE of the candidate against the champion's, on rows that neither had learned.",
     "calibration": "Mean prediction divided by the base rate, on the tail; 1 is right.",
 }

@@ -62,10 +62,18 @@ def evaluate(
         "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
         "parity": ours.manifest["parity"],
         "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
-        "delivered": ours.manifest["delivered"],
+        "delivered": {"candidate": ours.manifest["delivered"], "champion": theirs.manifest["delivered"]},
     }
     write_json(report, found)
-    _pool(day, champion_day, (label, p_ours, p_theirs), (today, scores, champion_whole), parent_pooled, pooled)
+    _pool(
+        day,
+        champion_day,
+        (label, p_ours, p_theirs),
+        (today, scores, champion_whole),
+        parent_pooled,
+        pooled,
+        new_line=ours.manifest["new_line"],
+    )
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
 
 
@@ -123,15 +131,21 @@ def _pool(
     whole: tuple[NDArray[np.float64], pl.DataFrame, NDArray[np.float64]],
     parent_pooled: Path,
     pooled: Path,
+    *,
+    new_line: bool,
 ) -> None:
-    """Carry forward losses of served line and champion on rows that both scored before learning."""
+    """Carry forward losses of served line and champion on rows that both scored before learning.
+
+    With a new line, after a restart or a takeover, the pool begins anew: it must not be judged by the line
+    that it replaced.
+    """
     parent = open_artefact(parent_pooled, "pooled")["day"]
-    before = pl.read_parquet(parent_pooled / POOLED)
+    before = empty_pool() if new_line else pl.read_parquet(parent_pooled / POOLED)
     label, ours, theirs = tail
     today, scores, champion = whole
     served = scores["p_served"].to_numpy()
     new = [_losses(day, champion_day, "tail", label, ours, theirs)]
-    if parent != champion_day:  # else the two are one model, and their differences say nothing
+    if parent != champion_day and not new_line:  # else the two are one model, and their differences say nothing
         new.append(_losses(day, champion_day, "next_day", today, served, champion))
     days = sorted({*before["day"].to_list(), day})[-POOL_DAYS:]
     table = pl.concat([before.filter(pl.col("day").is_in(days)), *new])

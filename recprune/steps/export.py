@@ -62,6 +62,7 @@ def export(
         "widths": line.shape.widths(),
         "vocabulary": dict(zip(line.shape.categorical, line.sizes, strict=True)),
         "finite": lineage["finite"],
+        "new_line": lineage["new_line"],
         "environment": environment(settings.train.threads),
     }
     with artefact(bundle, "bundle", day, manifest) as folder:

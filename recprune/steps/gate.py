@@ -85,7 +85,7 @@ def judge(
         _bound("finite", pruned["finite"], "a line was not finite after its pass"),
         _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
         _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
-        _at_most("budget", found["delivered"], asked, "the share of the dense network's FLOPs delivered"),
+        _budget(found["delivered"], asked),
         _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
         _normalized_entropy(day, found["champion_day"], pool, settings),
         _calibration(found["tail"], settings),
@@ -106,6 +106,13 @@ def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
         distance=limit - value,
         reason=f"{what} is {value:.4g}, {'within' if good else 'above'} the limit {limit:.4g}",
     )
+
+
+def _budget(delivered: dict[str, float], asked: float) -> Rule:
+    """Hold if the candidate is heavier than asked, and than the champion: after a lower budget both may be."""
+    what = "the share of the dense network's FLOPs delivered"
+    limit = asked if delivered["candidate"] <= asked else max(asked, delivered["champion"])
+    return _at_most("budget", delivered["candidate"], limit, what)
 
 
 def _normalized_entropy(day: str, champion: str, pool: pl.DataFrame, settings: GateSettings) -> Rule:

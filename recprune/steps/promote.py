@@ -7,15 +7,17 @@ from recprune.files import manifest_digest, open_artefact
 from recprune.registry import history
 from recprune.serving.scorer import MODEL
 from recprune.versioning import git
-from recprune.workspace import day_state, planned_days
+from recprune.workspace import day_state, planned_days, read_plan
 
 
 def promote(*, day: str) -> bool:
     """Let a stored day that passed its gate serve; returns whether it serves because of this call.
 
-    A day that was promoted once is not promoted again: a rollback since then stays.
+    A day that was promoted once is not promoted again, nor one that was judged against another champion than
+    the one that serves now: a rollback since then stays.
     """
-    if any(entry.event == "promoted" and entry.day == day for entry in history.read_history()):
+    before = any(entry.event == "promoted" and entry.day == day for entry in history.read_history())
+    if before or (day_state(day).verdict == "passed" and read_plan(day)["champion"] != history.current()):
         finish()
         return False
     state = day_state(day)

@@ -35,6 +35,7 @@ def prune(
         done = Adapted(lines, control, {"skipped": "a line was not finite after its pass"})
     losses = tail_losses(done.lines, FeatureSet.load(features / "tail"))
     about = {key: manifest[key] for key in ("finite", "restarted", "environment")}
+    about["new_line"] = manifest["restarted"] or done.notes.get("competition", {}).get("outcome") == "won"
     save_lines(pruned, day, done.lines, {**about, "control": done.control.to_json(), "tail_loss": losses})
     found = {"finite": manifest["finite"], "tail_loss": losses}
     write_json(report, describe(done, table, day, settings) | found)

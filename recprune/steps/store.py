@@ -1,9 +1,10 @@
 """Store: a day's outputs into DVC's remote, then a git commit and the tag `day/DAY`. Idempotent."""
 
+from collections.abc import Sequence
+
 from recprune.errors import RecpruneError
-from recprune.versioning import git
-from recprune.versioning.dvc import dvc
-from recprune.versioning.pipeline import QUARANTINED_STAGES
+from recprune.versioning import dvc, git
+from recprune.versioning.pipeline import QUARANTINED_STAGES, STAGES
 from recprune.workspace import day_state
 
 IN_GIT = (
@@ -31,11 +32,32 @@ def store(*, day: str) -> None:
     state = day_state(day)
     if state.verdict is None:
         raise RecpruneError(f"{day} has no verdict yet and cannot be stored; run it with: recprune run --day {day}")
-    stages = QUARANTINED_STAGES if state.verdict == "quarantined" else ()
-    dvc("push", "--quiet", *stages)
+    stages = QUARANTINED_STAGES if state.verdict == "quarantined" else STAGES
+    _check_fresh(day, stages)
+    _check_remote()
+    dvc.dvc("push", "--quiet", *stages)
     git.commit(IN_GIT, f"Day {day}: {state.verdict}\n\n{state.sentence}")
     git.tag(day)
     git.push()
+
+
+def _check_fresh(day: str, stages: Sequence[str]) -> None:
+    """Raise if a later step's verdict is about other artefacts than those that are here."""
+    if stale := dvc.stale_stages(stages):
+        raise RecpruneError(
+            f"{day} is not stored: {stale[0]} has not run on what is here now, so that the verdict is about something "
+            f"else. Run the day again from there with: recprune run --day {day}"
+        )
+
+
+def _check_remote() -> None:
+    """Raise if the remote is a folder that is not there; DVC would make an empty one in its place."""
+    folder = dvc.remote_folder()
+    if folder is not None and not folder.is_dir():
+        raise RecpruneError(
+            f"the DVC remote {folder.resolve()} is not there: the disk is not mounted, or the workspace was moved. "
+            "Mount it, or name its new place with: dvc remote modify store url FOLDER"
+        )
 
 
 def refuse_source_repository() -> None:

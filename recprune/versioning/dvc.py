@@ -1,5 +1,7 @@
 """DVC as a command."""
 
+import configparser
+import json
 import os
 import shutil
 import subprocess
@@ -61,6 +63,28 @@ def repro(arguments: Sequence[str], hear: Callable[[str], None], keep_open: Sequ
         return process.wait() == 0
 
 
+def stale_stages(stages: Sequence[str]) -> list[str]:
+    """Name the stages whose inputs or outputs are not what they were when the stage ran; settings do not count."""
+    told = json.loads(dvc("status", "--json", *stages) or "{}")
+    return [stage for stage in stages if any(_counts(change) for change in told.get(stage, ()))]
+
+
+def _counts(change: object) -> bool:
+    if not isinstance(change, dict):
+        return True  # `changed command`
+    changed = {path for kind in ("changed deps", "changed outs") for path in change.get(kind, {})}
+    return bool(changed - {"params.yaml"})
+
+
+def remote_folder() -> Path | None:
+    """Return the folder of the default remote, None if it is a URL or there is none."""
+    config = configparser.ConfigParser()
+    config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
+    name = config.get("core", "remote", fallback="")
+    url = config.get(f"'remote \"{name}\"'", "url", fallback="")
+    return Path(".dvc", url) if url and "://" not in url else None
+
+
 def get(path: str, revision: str) -> None:
     """Put one path of a revision of this workspace into its place, from the cache or the remote.
 
@@ -78,5 +102,5 @@ def get(path: str, revision: str) -> None:
 def _environment() -> dict[str, str]:
     """Return the environment with this interpreter's commands first: the stages call `recprune`."""
     here = str(Path(sys.executable).parent)
-    quiet = {"DVC_NO_ANALYTICS": "1"}
+    quiet = {"DVC_NO_ANALYTICS": "1", "PYTHONUTF8": "1"}  # UTF-8: a workspace's path may have any letters
     return os.environ | {"PATH": os.pathsep.join([here, os.environ.get("PATH", "")])} | quiet

@@ -1,6 +1,7 @@
 """Git as a command, in one folder."""
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,10 +52,22 @@ def tag(day: str) -> None:
 
 
 def push() -> None:
-    """Push commits and tags, if a remote is set."""
-    if git("remote").strip():
-        git("push", "--quiet", "--follow-tags", "origin", "HEAD")
-        git("push", "--quiet", "--tags", "origin")
+    """Push commits and tags, if a remote `origin` is set; what fails is said, and goes with the next push.
+
+    The day is durable without it: its data are in DVC's remote, its commit and tag here.
+    """
+    if "origin" not in git("remote").split():
+        return
+    try:
+        git("push", "--quiet", "origin", "HEAD", "--tags")
+    except RecpruneError as error:
+        hint = (
+            " (origin is a clone with a working tree; push to a bare repository)" if "checked out" in str(error) else ""
+        )
+        sys.stderr.write(
+            f"warning: not pushed to the git remote origin{hint}; the next command pushes again. To see why: "
+            "git push origin HEAD --tags\n"
+        )
 
 
 def is_source_repository() -> bool:

@@ -46,12 +46,12 @@ def left_behind(day: str) -> list[str]:
 
 
 def day_of(path: str) -> str:
-    """Return the day that a dated path belongs to.
+    """Return the day that a dated path belongs to, empty if it has none.
 
     >>> day_of("models/2017-03-05/pruned")
     '2017-03-05'
     """
-    return next(part for part in Path(path).parts if part[:4].isdigit())
+    return next((part for part in Path(path).parts if part[:4].isdigit()), "")
 
 
 def _stages() -> dict[str, Any]:

@@ -28,7 +28,7 @@ def test_any_other_verdict_is_refused(word: str) -> None:
     verdict(DAY, word)
     told = (
         "2024-01-05 is quarantined and is not learned from: 2024-01-05 has no rows. "
-        "If the source is mended, the data come in as a revision of the day."
+        "Later days go on from the last good one."
     )
     with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
         refuse_quarantined(FOLDER, DAY)

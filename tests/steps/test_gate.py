@@ -62,7 +62,7 @@ def test_a_day_that_cannot_be_told_passes_and_says_so() -> None:
 
 
 def test_a_day_that_is_held_says_every_reason() -> None:
-    found = run(inputs_unchanged=False, delivered=0.3)
+    found = run(inputs_unchanged=False, delivered__candidate=0.3)
     assert found["verdict"] == "held"
     assert found["sentence"] == (
         "2024-01-05 held: the bundle's inputs differ from the champion's; the share of the dense network's "

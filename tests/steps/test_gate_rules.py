@@ -42,7 +42,7 @@ def test_a_good_day_passes_every_rule() -> None:
         ),
         (
             "budget",
-            {"delivered": 0.2001},
+            {"delivered__candidate": 0.2001},
             "the share of the dense network's FLOPs delivered is 0.2001, above the limit 0.2",
         ),
         (
@@ -58,7 +58,9 @@ def test_a_hard_bound_that_is_broken_fails(name: str, changes: dict[str, Any], r
     assert [rule.name for rule in found.values() if rule.verdict == "failed"] == [name]
 
 
-@pytest.mark.parametrize("changes", [{"parity": {"fp32": 1e-5}}, {"delivered": 0.2}, {"bytes__candidate": 2_000_000}])
+@pytest.mark.parametrize(
+    "changes", [{"parity": {"fp32": 1e-5}}, {"delivered__candidate": 0.2}, {"bytes__candidate": 2_000_000}]
+)
 def test_a_limit_itself_is_within(changes: dict[str, Any]) -> None:
     assert {rule.verdict for rule in rules(**changes).values()} == {"passed"}
 
@@ -196,3 +198,9 @@ def test_a_calibration_says_what_chance_explains() -> None:
     )
     assert rule.detectable == pytest.approx(1.96 * (0.8 / 0.2 / 10_000) ** 0.5, rel=1e-3)
     assert rule.distance == pytest.approx(-0.05)
+
+
+def test_after_a_lower_budget_a_candidate_no_heavier_than_the_champion_passes() -> None:
+    rule = rules(delivered={"candidate": 0.2997, "champion": 0.2999})["budget"]
+    assert (rule.verdict, rule.limit) == ("passed", 0.2999)
+    assert rules(delivered={"candidate": 0.2997, "champion": 0.2996})["budget"].verdict == "failed"

@@ -190,3 +190,12 @@ def test_a_rollback_stays_when_the_day_is_run_again_and_counts_for_later_days() 
     assert (current(), champion_before(D3)) == (D1, D1)
     promoted(D3)
     assert (current(), champion_before(D4)) == (D3, D3)
+
+
+def test_a_day_judged_against_a_champion_that_was_rolled_back_is_not_promoted() -> None:
+    """Planned and stored before the rollback, killed before its promotion."""
+    promoted(D1)
+    store(D2)
+    rollback(G, "D1 is bad")
+    assert not promote(day=D2)
+    assert current() == G

@@ -63,9 +63,9 @@ class FilesSource:
                     sent += len(batch.lines) + len(batch.broken)
                     yield batch
             except (pa.ArrowException, OSError) as error:
-                raise MissingDayError(f"{path} cannot be read ({error}); deliver the day again") from None
+                raise MissingDayError(f"{path} cannot be read ({error})") from None
         if sent == 0:
-            raise MissingDayError(f"{pattern} holds no rows ({len(paths)} file(s)); deliver the day again")
+            raise MissingDayError(f"{pattern} holds no rows ({len(paths)} file(s))")
 
 
 def matching(pattern: str) -> list[Path]:
