@@ -49,10 +49,19 @@ def prepare_workspace(source: str | None, start: str | None, remote: str | None)
     dvc("config", *local, "core.analytics", "false")
     dvc("config", *local, "core.check_update", "false")
     if remote or "core.remote" not in dvc("config", "--list"):
-        if not remote:
-            Path("remote").mkdir(exist_ok=True)
-        dvc("remote", "add", *local, "--force", "--default", "store", remote or str(Path("remote").resolve()))
+        dvc("remote", "add", *local, "--force", "--default", "store", remote or _default_remote())
     return read_settings(Path())
+
+
+def _default_remote() -> str:
+    """Make the folder `remote`; returns its path, absolute so that clones find it where DVC can write it down.
+
+    DVC writes its config in ASCII: in a folder with other letters the path is relative, and a clone needs a remote.
+    """
+    folder = Path("remote")
+    folder.mkdir(exist_ok=True)
+    whole = str(folder.resolve())
+    return whole if whole.isascii() else str(folder)
 
 
 def _refuse_other(source: str | None, start: str | None) -> None:

@@ -341,7 +341,7 @@ def test_a_manual_run_with_another_text_is_refused(airflow, day):
 
 def test_it_listens_on_this_machine_only(airflow):
     family = psutil.Process(airflow.process.pid).children(recursive=True)
-    sockets = [connection for process in family for connection in process.net_connections("inet")]
+    sockets = [connection for process in family for connection in connections(process)]
     listening = {connection.laddr.ip for connection in sockets if connection.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
 
@@ -386,6 +386,14 @@ def running(process: psutil.Process) -> bool:
         return process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def connections(process: psutil.Process) -> list[Any]:
+    """Return its sockets; none if it has ended since it was listed."""
+    try:
+        return list(process.net_connections("inet"))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def refusal(home: Path, workspace: Path, **more: str) -> str:
