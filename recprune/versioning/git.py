@@ -59,14 +59,14 @@ def push() -> None:
     if "origin" not in git("remote").split():
         return
     try:
-        git("push", "--quiet", "origin", "HEAD", "--tags")
+        git("push", "--quiet", "--atomic", "origin", "HEAD", "--tags")
     except RecpruneError as error:
         hint = (
             " (origin is a clone with a working tree; push to a bare repository)" if "checked out" in str(error) else ""
         )
         sys.stderr.write(
             f"warning: not pushed to the git remote origin{hint}; the next command pushes again. To see why: "
-            "git push origin HEAD --tags\n"
+            "git push --atomic origin HEAD --tags\n"
         )
 
 

@@ -50,6 +50,7 @@ def test_a_clone_of_a_working_tree_goes_on_and_says_what_could_not_be_pushed(one
     printed = recprune("run", "--day", SECOND, cwd=clone, code=(0, 3))
     assert "warning: not pushed to the git remote origin (origin is a clone with a working tree" in printed
     assert read(clone, f"plans/{SECOND}.json")["parent"] == FIRST
+    assert f"day/{SECOND}" not in git(one_day, "tag").split(), "all or nothing is pushed"
 
 
 def test_a_moved_workspace_refuses_to_store_into_a_new_empty_remote(one_day: Path, tmp_path: Path) -> None:
