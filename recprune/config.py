@@ -80,7 +80,9 @@ def _read(hint: Any, raw: Any, at: str, problems: list[str]) -> Any:
         return _read_section(hint, raw, at, problems)
     if get_origin(hint) in (Union, types.UnionType):
         inner = [h for h in get_args(hint) if h is not type(None)]
-        return None if raw is None else _read(inner[0], raw, at, problems)
+        if raw is None or (isinstance(raw, str) and str in inner):
+            return raw
+        return _read(inner[0], raw, at, problems)
     if get_origin(hint) is Literal:
         if raw not in get_args(hint):
             near = _closest(raw, get_args(hint))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from recprune.config import Within, load_settings
+from recprune.pruning.latency_budget import parse_latency_budget
 
 Share = Annotated[float, Within("[0, 1]")]
 Positive = Annotated[float, Within("(0, inf)")]
@@ -143,14 +144,30 @@ class FeaturizeSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelSettings:
-    """Shape of the dense model (DLRM)."""
+    """Shape of the dense model."""
 
+    family: Literal["dlrm", "dcn", "deepfm", "autoint"]
+    """DLRM, DCN-v2, DeepFM or AutoInt."""
     embedding: Count
     """Width D of an embedding row."""
     bottom: tuple[Count, ...]
     """Hidden widths of the numbers' network; its output has width D."""
     top: tuple[Count, ...]
     """Hidden widths of the network on top of the interaction."""
+    cross_layers: Annotated[int, Within("[1, 16]")]
+    """Cross layers of dcn."""
+    attention_layers: Annotated[int, Within("[1, 16]")]
+    """Attention layers of autoint."""
+    attention_heads: Count
+    """Attention heads of autoint; they share the embedding's width."""
+
+    def __post_init__(self) -> None:
+        """Check the rules between settings."""
+        if self.family == "autoint" and self.embedding % self.attention_heads:
+            raise ValueError(
+                f"attention_heads is {self.attention_heads}, embedding {self.embedding}; the heads share an "
+                "embedding's width: choose a divisor of it."
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +176,7 @@ class TrainSettings:
 
     seed: Annotated[int, Within("[0, 4294967295]")]
     threads: Count
+    """Threads of each line's pass; the lines learn side by side."""
     batch: Count
     learning_rate: Positive
     embedding_learning_rate: Positive
@@ -170,10 +188,14 @@ class TrainSettings:
 class PruneSettings:
     """Budget, daily mask adaptation and carving."""
 
-    budget: Annotated[float, Within("(0, 1]")]
-    """Share of the dense model's FLOPs that the served model may keep."""
+    budget: Annotated[float, Within("(0, 1]")] | str
+    """Share of the dense model's cost that the served model may keep, or the time of a call: `p99 <= 0.4 ms @ 128`."""
+    cost: Literal["flops", "parameters"]
+    """What a share is a share of."""
     swap: Annotated[int, Within("[0, 1000]")]
     """Most input groups swapped a day."""
+    guide: Literal["dense", "own"]
+    """What says which inputs matter: their importance in the dense model, or the served model's own gradient."""
     swap_ratio: Annotated[float, Within("[1, inf)")]
     """An unused input enters when it is this many times as important as the one it replaces."""
     carve_days: Count
@@ -183,11 +205,16 @@ class PruneSettings:
     cooldown: Days
     """Days after a competition in which no refresh is called; doubled by a loss, up to 56."""
     refresh_threshold: Positive
-    """Page-Hinkley threshold on the daily prune tax, as relative NE summed over days."""
+    """Page-Hinkley threshold on the daily prune tax, in the tax's own standard deviations; see `tax_rise`."""
     min_neurons: Count
     """Floor of every hidden layer."""
     min_inputs: Share
     """Floor of the first top layer's inputs."""
+
+    def __post_init__(self) -> None:
+        """Check how a latency budget is written."""
+        if isinstance(self.budget, str):
+            parse_latency_budget(self.budget)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,6 +261,8 @@ class GateSettings:
     """Largest |p_onnx - p_torch|."""
     max_megabytes: Positive
     """Largest model file, in units of 10⁶ bytes."""
+    max_churn: Share
+    """Largest share of the served mask's groups that a day may change, takeovers apart; 1 switches the rule off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

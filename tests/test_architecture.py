@@ -12,14 +12,14 @@ MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__
 
 LAYERS = {"recprune.cli": 4, "recprune.__main__": 4, "recprune.daily": 3, "recprune.steps": 2}
 NOUNS = {
-    "recprune", "recprune.config", "recprune.data", "recprune.days", "recprune.environment", "recprune.errors",
-    "recprune.files", "recprune.lock", "recprune.lowering", "recprune.metrics", "recprune.model", "recprune.progress",
+    "recprune", "recprune.backtest", "recprune.config", "recprune.data", "recprune.days", "recprune.environment",
+    "recprune.errors", "recprune.files", "recprune.lock", "recprune.lowering", "recprune.metrics", "recprune.model", "recprune.progress",
     "recprune.pruning", "recprune.registry", "recprune.report", "recprune.serving", "recprune.settings",
     "recprune.training", "recprune.versioning", "recprune.workspace",
 }  # fmt: skip
 HOMES = {
     "airflow": ("dags",),
-    "torch": ("recprune.model", "recprune.training", "recprune.pruning", "recprune.lowering"),
+    "torch": ("recprune.model", "recprune.training", "recprune.pruning", "recprune.lowering", "recprune.backtest"),
     "safetensors": ("recprune.model",),
     "great_expectations": ("recprune.steps.validate",),
     "onnx": ("recprune.lowering",),

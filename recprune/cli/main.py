@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from recprune import __version__
-from recprune.cli import step
+from recprune.cli import mask, step
+from recprune.cli.backtest import backtest
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
 from recprune.settings import SourceName
@@ -25,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(step.app, name="step")
+app.add_typer(mask.app, name="mask")
+app.command()(backtest)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
 Why = Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")]

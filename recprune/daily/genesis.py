@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from recprune.data.events import DayOfEvents, read_events
-from recprune.data.features import FeatureSet, encode
+from recprune.data.features import FeatureSet, encode, split_tail
 from recprune.data.partition import Partition, open_partition, write_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.schema import Schema
@@ -20,17 +20,18 @@ from recprune.days import add_days
 from recprune.environment import environment
 from recprune.errors import RecpruneError
 from recprune.files import SCRATCH, artefact, write_json
+from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape, uniform_shape
 from recprune.model.threads import use_threads
-from recprune.pruning.control import Control, ramp, start_carving
-from recprune.pruning.policy import carve
+from recprune.pruning.budget import Budget, budget_for
+from recprune.pruning.carving import carve_to_ramp
+from recprune.pruning.control import Control, start_carving
 from recprune.registry import history
-from recprune.settings import Settings
+from recprune.settings import PruneSettings, Settings
 from recprune.steps.evaluate import POOLED, empty_pool
 from recprune.steps.export import export
-from recprune.steps.featurize import split_tail
 from recprune.steps.prune import tail_losses
 from recprune.steps.train import day_seed
 from recprune.steps.validate import save_profiles
@@ -65,10 +66,12 @@ def make_genesis(
     """
     use_threads(settings.train.threads)
     schema, day = source.schema(), add_days(start, -1)
+    measured, _ = measured_time(settings.prune, schema)
+    budget = budget_for(dense_shape(schema, settings.model), settings.prune, measured)
     learned = _Learned(Vocabulary.empty(schema))
     for n in range(days):
         progress(n, days)
-        _learn_day(learned, source, add_days(start, n - days), days - n, settings)
+        _learn_day(learned, source, add_days(start, n - days), days - n, budget, settings)
     progress(days, max(days, 1))
     if days and "served" not in learned.lines:
         raise RecpruneError(
@@ -77,13 +80,13 @@ def make_genesis(
         )
     control = Control()
     if not days:
-        learned.lines = _fresh_lines(schema, learned.vocabulary, settings)
+        learned.lines = _fresh_lines(schema, learned.vocabulary, budget, settings)
         control = start_carving(control, day, "the served line starts with uniform widths and fresh weights")
     _write(learned, control, schema, source.name, day, settings)
     return day
 
 
-def _learn_day(learned: _Learned, source: Source, day: str, left: int, settings: Settings) -> None:
+def _learn_day(learned: _Learned, source: Source, day: str, left: int, budget: Budget, settings: Settings) -> None:
     """Learn one day of history; carve the served line in the last days before the settling ones."""
     schema, when = source.schema(), date.fromisoformat(day)
     try:
@@ -103,19 +106,18 @@ def _learn_day(learned: _Learned, source: Source, day: str, left: int, settings:
         grow_rows(line, sizes, seed)
         for number in range(settings.train.history_passes):
             learn(line, features, settings.train, seed + number)
-    _carve(learned, features, left, settings)
+    _carve(learned, features, left, budget, settings.prune)
     learned.last = found
 
 
-def _carve(learned: _Learned, features: FeatureSet, left: int, settings: Settings) -> None:
-    steps = max(1, settings.prune.carve_days)
+def _carve(learned: _Learned, features: FeatureSet, left: int, budget: Budget, settings: PruneSettings) -> None:
+    steps = max(1, settings.carve_days)
     done = steps + SETTLING - left + 1
     if done >= 1 and "served" not in learned.lines:
         learned.lines["served"] = learned.lines["dense"].copy()
     if "served" in learned.lines:
-        target = int(ramp(min(done, steps), settings.prune) * learned.lines["dense"].shape.flops())
-        if learned.lines["served"].shape.flops() > target:
-            learned.lines["served"], _ = carve(learned.lines["served"], features, target, settings.prune)
+        served = learned.lines["served"]
+        learned.lines["served"], _ = carve_to_ramp(served, features, min(done, steps), budget, settings)
 
 
 def _profile(learned: _Learned, found: DayOfEvents, schema: Schema, source: str, day: str, settings: Settings) -> None:
@@ -131,9 +133,9 @@ def _scratch_partition(found: DayOfEvents, schema: Schema, source: str, day: str
     return open_partition(folder / "events", day)
 
 
-def _fresh_lines(schema: Schema, vocabulary: Vocabulary, settings: Settings) -> dict[str, Line]:
+def _fresh_lines(schema: Schema, vocabulary: Vocabulary, budget: Budget, settings: Settings) -> dict[str, Line]:
     dense = dense_shape(schema, settings.model)
-    served = uniform_shape(dense, settings.prune.budget)
+    served = uniform_shape(dense, lambda shape: budget.of(shape) <= budget.limit)
     lines = {"dense": new_line(dense, vocabulary.sizes(), settings.train.seed)}
     lines["served"] = new_line(served, vocabulary.sizes(), settings.train.seed)
     lines["challenger"] = lines["dense"].copy()

@@ -66,3 +66,14 @@ def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> Feat
 def calibrating_half(row_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Say which rows of the tail calibrate and choose the lowering; the others gate. By hash, so for ever."""
     return np.asarray((row_hash >> np.uint64(7)) % np.uint64(2) == 0)
+
+
+def split_tail(events: pl.DataFrame, tail: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Split a day, in order of time, into its head and the last share `tail` of its rows.
+
+    >>> head, tail = split_tail(pl.DataFrame({"x": range(10)}), 0.25)
+    >>> len(head), len(tail)
+    (8, 2)
+    """
+    held_back = int(events.height * tail)
+    return events.head(events.height - held_back), events.tail(held_back)

@@ -18,7 +18,7 @@ from recprune.model.shape import Shape
 KIND = "lines"
 LARGEST_MOMENT = 1e12
 """Training leaves no optimizer state beyond this behind (DeepRec #1023: 1e38 after a restore)."""
-_PARTS = ("weights", "moments", "numbers", "importance")
+_PARTS = ("weights", "moments", "numbers", "importance", "origin", "masks", "extra")
 
 
 def save_lines(path: Path, day: str, lines: dict[str, Line], about: dict[str, Any]) -> None:
@@ -72,7 +72,7 @@ def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
     expected, optional = _expected(shape, about["sizes"])
     for key in [*expected, *(k for k in tensors if k not in expected)]:
         found = _kind(tensors[key].shape, tensors[key].dtype) if key in tensors else "missing"
-        wanted = expected.get(key) or optional.get(key, "no such tensor")
+        wanted = expected.get(key) or optional.get(key) or _kind_of_extra(key, expected)
         if found != wanted:
             raise DamagedArtefactError(
                 f"{file}: tensor {key} is {found} on disk, the network's shape says {wanted}; {_way_out(path)}"
@@ -93,7 +93,17 @@ def _expected(shape: Shape, sizes: Sequence[int]) -> tuple[dict[str, str], dict[
             must |= dict.fromkeys(keys, _kind(size, float32))
     statistics = (f"numbers/{name}" for name in ("count", "mean", "square"))
     must |= dict.fromkeys(statistics, _kind((len(shape.numeric),), float64))
-    return must, {f"importance/{k}": _kind((width,), float32) for k, width in shape.widths().items()}
+    hidden = {kind: width for kind, width in shape.widths().items() if kind.startswith(("top", "bottom"))}
+    must |= {f"origin/{kind}": _kind((width,), torch.int64) for kind, width in hidden.items()}
+    may = {f"importance/{kind}": _kind((width,), float32) for kind, width in shape.widths().items()}
+    may |= {f"masks/{layer}.weight": _kind((m, n), torch.bool) for layer, n, m in shape.layers()}
+    return must, may
+
+
+def _kind_of_extra(key: str, expected: dict[str, str]) -> str:
+    """Return what a policy's own tensor `extra/LAYER.TENSOR.name` must be: like the tensor it is named after."""
+    owner = key.removeprefix("extra/").rpartition(".")[0]
+    return expected.get(f"weights/{owner}", "no such tensor") if key.startswith("extra/") else "no such tensor"
 
 
 def _kind(size: Sequence[int], dtype: torch.dtype) -> str:
@@ -123,7 +133,7 @@ def _unflatten(shape: Shape, about: dict[str, Any], tensors: dict[str, Tensor]) 
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
-        parts[part][name] = tensor
+        parts[part][name] = tensor.clone()  # in the file it starts anywhere; sums depend on that in their last bit
     layers = [f"{layer}.{kind}" for layer, _, _ in shape.layers() for kind in ("weight", "bias")]
     parts["weights"] = {name: parts["weights"][name] for name in ("embedding", *layers)}
     return Line(shape=shape, sizes=tuple(about["sizes"]), step=about["step"], **parts)

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from recprune.model import dlrm
-from recprune.model.dlrm import Tensors
+from recprune.model import network
+from recprune.model.network import Tensors
 from recprune.model.shape import Shape
 
 
@@ -22,7 +22,7 @@ class Line:
 
     shape: Shape
     sizes: tuple[int, ...]
-    """Embedding rows per categorical feature, the unknown row included; R is their sum."""
+    """Embedding rows per categorical feature, the unknown row included, 0 for one that is not read; R is their sum."""
     weights: Tensors
     """`embedding` (R, D) and the fully connected layers."""
     moments: Tensors
@@ -32,7 +32,13 @@ class Line:
     numbers: Tensors = field(default_factory=dict)
     """Running statistics of the compressed numbers, float64: `count`, `mean`, `square` (Q,)."""
     importance: Tensors = field(default_factory=dict)
-    """E[(a · ∂L/∂a)²] per group of the last passes: `inputs`, `bottom.i`, `top.i`."""
+    """E[(a · ∂L/∂a)²] per group of the last passes: `inputs`, `bottom.i`, `top.i`, of autoint also `vectors`."""
+    origin: Tensors = field(default_factory=dict)
+    """Number in the dense network of each neuron that is left, per hidden layer: int64, ascending."""
+    masks: Tensors = field(default_factory=dict)
+    """Which single weights are kept: bool, by tensor; a tensor without a mask is whole."""
+    extra: Tensors = field(default_factory=dict)
+    """Tensors of a policy's own, shaped like a layer tensor and named after it."""
 
     def offsets(self) -> Tensor:
         """Return the first table row of each feature (F,)."""
@@ -42,7 +48,7 @@ class Line:
     def standardize(self, raw: Tensor) -> Tensor:
         """Return raw numbers (B, Q) as the bottom network reads them (B, 2Q)."""
         mean, deviation = self.scale()
-        return dlrm.standardize(raw, mean, deviation)
+        return network.standardize(raw, mean, deviation)
 
     def scale(self) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the compressed numbers (Q,), float64; 1 for a constant."""
@@ -50,6 +56,11 @@ class Line:
         variance = self.numbers["square"] / count
         deviation = torch.where(variance > 1e-12, variance.sqrt(), torch.ones_like(variance))
         return self.numbers["mean"], deviation
+
+    def look_up(self, ids: Tensor) -> Tensor:
+        """Return the table row of each feature that is read: ids within features (B, F) → rows (B, F')."""
+        features = self.shape.reading.features
+        return ids.index_select(1, features).long() + self.offsets()[features]
 
     def layer_names(self) -> list[str]:
         """Name the tensors that Adam moves."""
@@ -67,14 +78,19 @@ class Line:
             moments=clone(self.moments),
             numbers=clone(self.numbers),
             importance=clone(self.importance),
+            origin=clone(self.origin),
+            masks=clone(self.masks),
+            extra=clone(self.extra),
         )
 
 
 def new_line(shape: Shape, sizes: Sequence[int], seed: int) -> Line:
-    """Return an untrained line."""
+    """Return an untrained line; features that the shape does not read get no rows."""
     generator = torch.Generator().manual_seed(seed)
-    weights = {"embedding": dlrm.initial_rows(sum(sizes), shape.embedding, generator)}
-    weights |= dlrm.initial_weights(shape, generator)
+    read = set(shape.reading.features.tolist())
+    sizes = [size if i in read else 0 for i, size in enumerate(sizes)]
+    weights = {"embedding": network.initial_rows(sum(sizes), shape.embedding, generator)}
+    weights |= network.initial_weights(shape, generator)
     moments: Tensors = {"embedding.square": torch.zeros(sum(sizes))}
     for name, tensor in weights.items():
         if name != "embedding":
@@ -82,22 +98,27 @@ def new_line(shape: Shape, sizes: Sequence[int], seed: int) -> Line:
             moments[f"{name}.second"] = torch.zeros_like(tensor)
     q = len(shape.numeric)
     numbers = {key: torch.zeros(q, dtype=torch.float64) for key in ("count", "mean", "square")}
-    return Line(shape=shape, sizes=tuple(sizes), weights=weights, moments=moments, numbers=numbers)
+    origin = {kind: torch.arange(n) for kind, n in shape.widths().items() if kind.startswith(("top", "bottom"))}
+    return Line(shape=shape, sizes=tuple(sizes), weights=weights, moments=moments, numbers=numbers, origin=origin)
 
 
 def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
     """Give a line the rows of a larger vocabulary: old rows stay, new ones start fresh, in place.
 
+    A feature that is not read has no rows and gets none.
+
     Raises:
         ValueError: a feature would lose rows.
     """
+    read = set(line.shape.reading.features.tolist())
+    sizes = [size if i in read else 0 for i, size in enumerate(sizes)]
     if any(new < old for new, old in zip(sizes, line.sizes, strict=True)):
         raise ValueError(f"a vocabulary shrank: {line.sizes} to {tuple(sizes)}")
     generator = torch.Generator().manual_seed(seed)
     table, square = line.weights["embedding"], line.moments["embedding.square"]
     rows, squares, start = [table[:0]], [square[:0]], 0
     for old, new in zip(line.sizes, sizes, strict=True):
-        fresh = dlrm.initial_rows(new - old, line.shape.embedding, generator)
+        fresh = network.initial_rows(new - old, line.shape.embedding, generator)
         rows += [table[start : start + old], fresh]
         squares += [square[start : start + old], torch.zeros(new - old)]
         start += old
@@ -108,7 +129,7 @@ def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
 
 def learn_scale(line: Line, raw: NDArray[np.float32]) -> None:
     """Merge a day's numbers (N, Q) into the running statistics, in place (Chan et al. 1979)."""
-    values = dlrm.compress(torch.from_numpy(np.array(raw)))
+    values = network.compress(torch.from_numpy(np.array(raw)))
     there = ~torch.isnan(values)
     count = there.sum(0).double()
     total = torch.where(there, values, 0.0).sum(0)

@@ -6,7 +6,7 @@ import torch
 
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.line import Line
 
 PARITY = 1e-5
@@ -43,16 +43,20 @@ def remap_rows(line: Line, old: Vocabulary, new: Vocabulary, seed: int) -> None:
     Raises:
         DamagedArtefactError: the line's rows are not those of its old vocabulary.
     """
-    if line.sizes != old.sizes():
+    read = set(line.shape.reading.features.tolist())
+    known, wanted = _read(old.sizes(), read), _read(new.sizes(), read)
+    if line.sizes != known:
         raise DamagedArtefactError(
-            f"the line has {line.sizes} embedding rows, its vocabulary {old.sizes()}: "
+            f"the line has {line.sizes} embedding rows, its vocabulary {known}: "
             "they are not of one day; bring both back with: recprune fetch DAY"
         )
     generator = torch.Generator().manual_seed(seed)
-    table = dlrm.initial_rows(sum(new.sizes()), line.shape.embedding, generator)
-    square = torch.zeros(sum(new.sizes()))
+    table = network.initial_rows(sum(wanted), line.shape.embedding, generator)
+    square = torch.zeros(sum(wanted))
     from_start = to_start = 0
-    for feature, old_size, new_size in zip(new.features, old.sizes(), new.sizes(), strict=True):
+    for feature, old_size, new_size in zip(new.features, known, wanted, strict=True):
+        if new_size == 0:  # not read
+            continue
         both = new.admitted(feature.name).join(
             old.admitted(feature.name), on="id", how="inner", suffix="_old", maintain_order="left"
         )
@@ -62,4 +66,9 @@ def remap_rows(line: Line, old: Vocabulary, new: Vocabulary, seed: int) -> None:
         square[to_rows] = line.moments["embedding.square"][from_rows]
         from_start, to_start = from_start + old_size, to_start + new_size
     line.weights["embedding"], line.moments["embedding.square"] = table, square
-    line.sizes = new.sizes()
+    line.sizes = wanted
+
+
+def _read(sizes: tuple[int, ...], read: set[int]) -> tuple[int, ...]:
+    """Return the sizes, 0 for the features that are not read."""
+    return tuple(size if i in read else 0 for i, size in enumerate(sizes))

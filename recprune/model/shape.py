@@ -1,16 +1,23 @@
-"""The shape of a DLRM, dense or carved: widths, and which inputs of the first top layer are kept.
+"""The shape of a network, dense or carved: its family, widths, and which inputs are kept.
 
-The network: each categorical feature has an embedding row of width D; the numbers pass the bottom
-network and give one more vector of width D. The first top layer may read, as *inputs*, every column of
-every vector and the dot product of every pair of vectors. A carved network reads some of them only.
+Each categorical feature has an embedding row of width D; the numbers pass the bottom tower and give one
+more vector of width D. Above the vectors lies what the family says (`families`). The network may read, as
+*inputs*, columns of the vectors and dot products of two of them. A carved network reads some of them only,
+and leaves out every vector of which it reads nothing: look-up, table and bottom tower go with it.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
-from itertools import combinations, pairwise
+from functools import cache, lru_cache
+from itertools import combinations
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from recprune.data.schema import Schema
+from recprune.model.families import FAMILIES
+from recprune.model.families.family import Counts, Cut, Layer, chain
 from recprune.settings import ModelSettings
 
 
@@ -18,23 +25,32 @@ from recprune.settings import ModelSettings
 class Shape:
     """Sizes of one network.
 
-    Inputs of the first top layer are numbered: columns first (vector v, column d is v·D + d), then
-    pairs (i < j) in lexicographic order. Vector 0 is the numbers' if there are numbers.
+    Inputs are numbered: columns first (vector v, column d is v·D + d), then pairs (i < j) in lexicographic
+    order. Vector 0 is the numbers' if there are numbers.
     """
 
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     embedding: int
     bottom: tuple[int, ...]
-    """Hidden widths of the bottom network; empty if there are no numbers."""
+    """Hidden widths of the bottom tower; empty if no numbers are read."""
     top: tuple[int, ...]
-    """Hidden widths of the top network."""
+    """Hidden widths of the top tower."""
     inputs: tuple[int, ...]
     """Kept inputs, ascending."""
+    family: str = "dlrm"
+    cross: int = 0
+    """Cross layers (dcn)."""
+    attention: int = 0
+    """Attention layers (autoint)."""
+    heads: int = 1
+    """Attention heads (autoint)."""
+    attended: tuple[int, ...] = ()
+    """Vectors that are attended to, ascending (autoint); elsewhere the inputs say which vectors are read."""
 
     @property
     def vectors(self) -> tuple[str, ...]:
-        """Names of the vectors that interact."""
+        """Names of the vectors that interact in the dense network."""
         return (("numbers",) if self.numeric else ()) + self.categorical
 
     @property
@@ -45,7 +61,13 @@ class Shape:
     @property
     def all_inputs(self) -> int:
         """Count the inputs that the dense network has."""
-        return self.columns + len(self.vectors) * (len(self.vectors) - 1) // 2
+        pairs = len(self.vectors) * (len(self.vectors) - 1) // 2
+        return self.columns + (pairs if FAMILIES[self.family].has_pairs else 0)
+
+    @property
+    def reading(self) -> "Reading":
+        """What the forward pass takes in, as index tensors."""
+        return _reading(self)
 
     def pair(self, index: int) -> tuple[int, int]:
         """Return the two vectors of an input that is a pair."""
@@ -55,6 +77,10 @@ class Shape:
         """Return all pairs of vectors in the order of the inputs."""
         return _pairs(len(self.vectors))
 
+    def vectors_of(self, index: int) -> tuple[int, ...]:
+        """Return the vector or the two vectors that an input needs."""
+        return (index // self.embedding,) if index < self.columns else self.pair(index)
+
     def input_name(self, index: int) -> str:
         """Name an input: `product_id[3]` or `product_id × store_id`."""
         if index < self.columns:
@@ -62,25 +88,54 @@ class Shape:
         first, second = self.pair(index)
         return f"{self.vectors[first]} × {self.vectors[second]}"
 
-    def layers(self) -> list[tuple[str, int, int]]:
-        """Return name, inputs and outputs of each fully connected layer."""
-        below = [2 * len(self.numeric), *self.bottom, self.embedding] if self.numeric else []
-        above = [len(self.inputs), *self.top, 1]
-        named = [(f"bottom.{i}", n, m) for i, (n, m) in enumerate(pairwise(below))]
-        return named + [(f"top.{i}", n, m) for i, (n, m) in enumerate(pairwise(above))]
+    def counts(self) -> dict[str, int]:
+        """Return all that a cost depends on; see `Counts`."""
+        columns = sum(1 for i in self.inputs if i < self.columns)
+        read = self.reading.vectors
+        return {
+            "columns": columns,
+            "pairs": len(self.inputs) - columns,
+            "vectors": len(read),
+            "numbers": int(bool(self.numeric) and 0 in read),
+            **{f"bottom.{i}": n for i, n in enumerate(self.bottom)},
+            **{f"top.{i}": n for i, n in enumerate(self.top)},
+        }
 
-    def flops(self) -> int:
-        """Count the floating point operations of one row.
+    def tower_widths(self, part: str, counts: Counts) -> list[int]:
+        """Return the hidden widths of `bottom` or `top` in counts."""
+        return [counts[f"{part}.{i}"] for i in range(len(getattr(self, part)))]
 
-        Two per weight of a fully connected layer, 2·D per kept pair; look-ups cost none.
+    def layers(self, counts: Counts | None = None) -> list[Layer]:
+        """Return name, inputs and outputs of each fully connected layer, of this network or of other counts."""
+        has = self.counts() if counts is None else counts
+        below = [2 * len(self.numeric), *self.tower_widths("bottom", has), self.embedding]
+        return (chain("bottom", below) if has["numbers"] else []) + FAMILIES[self.family].layers(self, has)
+
+    def flops(self, counts: Counts | None = None) -> int:
+        """Count the floating point operations of one row, of this network or of other counts.
+
+        Two per weight of a fully connected layer, 2·D per pair, what else the family's interaction takes;
+        look-ups cost none.
         """
-        kept_pairs = sum(1 for i in self.inputs if i >= self.columns)
-        return sum(2 * n * m for _, n, m in self.layers()) + 2 * self.embedding * kept_pairs
+        has = self.counts() if counts is None else counts
+        dense = sum(2 * n * m for _, n, m in self.layers(has))
+        return dense + FAMILIES[self.family].interaction_flops(self, has)
 
     def widths(self) -> dict[str, int]:
-        """Return what a carving may change: kept inputs, and neurons per hidden layer."""
+        """Return what a carving may change: groups of each kind."""
+        inner = {"vectors": len(self.attended)} if self.attended else {}
         bottom = {f"bottom.{i}": n for i, n in enumerate(self.bottom)}
-        return {"inputs": len(self.inputs), **bottom, **{f"top.{i}": n for i, n in enumerate(self.top)}}
+        return {"inputs": len(self.inputs), **inner, **bottom, **{f"top.{i}": n for i, n in enumerate(self.top)}}
+
+    def cuts(self) -> dict[str, list[Cut]]:
+        """Return where the groups of each kind lie."""
+        found = FAMILIES[self.family].cuts(self)
+        for part in ("bottom", "top"):
+            for i, width in enumerate(getattr(self, part)):
+                name, every = f"{part}.{i}", tuple(range(width))
+                places = [(f"{name}.weight", 0), (f"{name}.bias", 0), (f"{part}.{i + 1}.weight", 1)]
+                found[name] = [Cut(tensor, axis, every) for tensor, axis in places]
+        return found
 
     def resized(self, layer: str, width: int) -> "Shape":
         """Return the shape with another width of one hidden layer, named like in `widths`."""
@@ -102,6 +157,37 @@ class Shape:
         return cls(**values)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What the forward pass takes in, as indices."""
+
+    vectors: tuple[int, ...]
+    """Vectors that are read, ascending."""
+    features: Tensor
+    """Positions of the categorical features that are looked up."""
+    columns: Tensor | None
+    """Columns among those of the vectors that are read; None if all are."""
+    first: Tensor
+    """Of each pair the first vector's place among those that are read."""
+    second: Tensor
+
+
+@lru_cache(maxsize=512)
+def _reading(shape: Shape) -> Reading:
+    read = shape.attended or tuple(sorted({v for i in shape.inputs for v in shape.vectors_of(i)}))
+    place, width = {v: n for n, v in enumerate(read)}, shape.embedding
+    columns = [place[i // width] * width + i % width for i in shape.inputs if i < shape.columns]
+    pairs = [shape.pair(i) for i in shape.inputs if i >= shape.columns]
+    shift = 1 if shape.numeric else 0
+    return Reading(
+        vectors=read,
+        features=torch.tensor([v - shift for v in read if v >= shift], dtype=torch.int64),
+        columns=None if len(columns) == len(read) * width else torch.tensor(columns, dtype=torch.int64),
+        first=torch.tensor([place[i] for i, _ in pairs], dtype=torch.int64),
+        second=torch.tensor([place[j] for _, j in pairs], dtype=torch.int64),
+    )
+
+
 @cache
 def _pairs(vectors: int) -> tuple[tuple[int, int], ...]:
     """Return the pairs of so many vectors; asked for once per input of every batch."""
@@ -118,28 +204,39 @@ def dense_shape(schema: Schema, model: ModelSettings) -> Shape:
         bottom=model.bottom if numeric else (),
         top=model.top,
         inputs=(),
+        family=model.family,
+        cross=model.cross_layers if model.family == "dcn" else 0,
+        attention=model.attention_layers if model.family == "autoint" else 0,
+        heads=model.attention_heads if model.family == "autoint" else 1,
     )
-    return replace(shape, inputs=tuple(range(shape.all_inputs)))
+    return with_every_input(shape)
 
 
-def uniform_shape(dense: Shape, budget: float) -> Shape:
-    """Shrink every hidden layer by one factor until the FLOPs fit `budget` × the dense network's.
+def with_every_input(shape: Shape) -> Shape:
+    """Return the shape with all inputs that its family has."""
+    attended = tuple(range(len(shape.vectors))) if shape.attention else ()
+    return replace(shape, inputs=tuple(range(shape.all_inputs)), attended=attended)
 
-    All inputs are kept: without data there is nothing to choose them by.
+
+def uniform_shape(dense: Shape, fits: Callable[["Shape"], bool]) -> Shape:
+    """Shrink every hidden layer by one factor until the network fits; the widest one that does.
+
+    All inputs are kept, since without data there is nothing to choose them by. Where even the narrowest such
+    network is too much, as where the interaction costs most, vectors are cut to their first columns as well.
     """
-    best = None
-    for step in range(1, 257):
-        share = step / 256
-        shape = replace(
-            dense,
-            bottom=tuple(max(1, round(n * share)) for n in dense.bottom),
-            top=tuple(max(1, round(n * share)) for n in dense.top),
-        )
-        if shape.flops() <= budget * dense.flops():
-            best = shape
-    return best or shape_of_one(dense)
+    for columns in range(dense.embedding, 0, -1):
+        inputs = tuple(i for i in dense.inputs if i >= dense.columns or i % dense.embedding < columns)
+        reading = replace(dense, inputs=inputs)
+        shapes = (_scaled(reading, step / 256) for step in range(256, 0, -1))
+        found = next((shape for shape in shapes if fits(shape)), None)
+        if found:
+            return found
+    return _scaled(replace(dense, inputs=dense.inputs[:1]), 0.0)
 
 
-def shape_of_one(dense: Shape) -> Shape:
-    """Return the smallest network that reads all inputs."""
-    return replace(dense, bottom=(1,) * len(dense.bottom), top=(1,) * len(dense.top))
+def _scaled(shape: Shape, share: float) -> Shape:
+    return replace(
+        shape,
+        bottom=tuple(max(1, round(n * share)) for n in shape.bottom) if 0 in shape.reading.vectors else (),
+        top=tuple(max(1, round(n * share)) for n in shape.top),
+    )

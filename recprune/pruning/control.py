@@ -3,6 +3,7 @@
 Prune tax = NE(served) / NE(dense) − 1 on the rows of a day that neither had learned.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -13,6 +14,10 @@ from recprune.days import add_days
 from recprune.settings import PruneSettings
 
 LONGEST_COOLDOWN = 56
+ALLOWANCE = 0.5
+"""Rise of a day's tax, in standard deviations, that does not count."""
+FEWEST_TAXES = 8
+"""Days whose spread says nothing yet: no refresh is called before."""
 DECIDING_Z = 1.645
 """One-sided 95 %: a challenger takes over only when it is proved better."""
 
@@ -49,8 +54,8 @@ class Control:
         return cls(**values)
 
 
-def page_hinkley(values: Sequence[float]) -> float:
-    """Return the Page–Hinkley statistic for a rise: max over t of m_T − m_t, m the sum of x − running mean.
+def page_hinkley(values: Sequence[float], allowance: float = 0.0) -> float:
+    """Return the Page–Hinkley statistic for a rise: max over t of m_T − m_t, m the sum of x − running mean − allowance.
 
     Page 1954. A level, however high, gives nothing; a rise grows with every day that it lasts.
 
@@ -62,9 +67,30 @@ def page_hinkley(values: Sequence[float]) -> float:
     total = mean = lowest = 0.0
     for n, value in enumerate(values, start=1):
         mean += (value - mean) / n
-        total += value - mean
+        total += value - mean - allowance
         lowest = min(lowest, total)
     return total - lowest
+
+
+def tax_rise(taxes: Sequence[float]) -> float:
+    """Return how far the prune tax has risen: Page–Hinkley on daily taxes in their own standard deviations.
+
+    x = tax / σ, σ from the mean absolute difference of neighbouring days, which a rise
+    of the level hardly moves: σ = √π / 2 · mean |x_t − x_{t−1}| for independent normal days. Each day must
+    rise by the allowance above the running mean before it counts, so that noise alone rarely adds up: at a
+    threshold of 5 independent normal days call in one year of four; a rise by one σ is seen in about ten
+    days, by two σ in about four (Page 1954; a cumulative sum with k = ½ in the terms of quality control).
+    0 with fewer than FEWEST_TAXES days, or if they are all equal.
+
+    >>> tax_rise([0.02, 0.03] * 20) < 1
+    True
+    >>> tax_rise([0.02, 0.03] * 20 + [0.05, 0.06] * 3) > 5
+    True
+    """
+    if len(taxes) < FEWEST_TAXES:
+        return 0.0
+    spread = float(np.mean(np.abs(np.diff(taxes)))) * math.pi**0.5 / 2
+    return page_hinkley([tax / spread for tax in taxes], ALLOWANCE) if spread > 0 else 0.0
 
 
 def refresh_is_called(control: Control, day: str, settings: PruneSettings) -> bool:
@@ -72,16 +98,7 @@ def refresh_is_called(control: Control, day: str, settings: PruneSettings) -> bo
     recent = control.taxes[-7:]
     if control.phase != "none" or not recent or day < control.quiet_until:
         return False
-    return float(np.mean(recent)) > 0 and page_hinkley(control.taxes) > settings.refresh_threshold
-
-
-def ramp(carved_days: int, settings: PruneSettings) -> float:
-    """Return the share of the dense FLOPs to keep after this many days of carving.
-
-    1 − (1 − budget)·(1 − (1 − u)³) with u = carved_days / (0.75 · carve_days), at most 1 (Zhu & Gupta 2017).
-    """
-    u = min(1.0, carved_days / max(1, round(0.75 * settings.carve_days)))
-    return 1.0 - (1.0 - settings.budget) * (1.0 - (1.0 - u) ** 3)
+    return float(np.mean(recent)) > 0 and tax_rise(control.taxes) > settings.refresh_threshold
 
 
 def challenger_outcome(

@@ -12,6 +12,7 @@ _FORMS: dict[str, Callable[[float | None], str]] = {
     "ne": formats.signed,
     "budget": lambda share: formats.percent(share, 3),
     "calibration": formats.number,
+    "churn": formats.percent,
 }
 
 
@@ -38,6 +39,8 @@ def day_page(workspace: str, day: DayRecord, before: str | None, after: str | No
         tax_strip=_tax_strip(day),
         latency=_latency(day.measurements),
         decided=_decided(day),
+        changed=day.changed(),
+        pooled=_pooled(day),
     )
 
 
@@ -90,6 +93,12 @@ def _tax_strip(day: DayRecord) -> Strip | None:
     if difference is None:
         return None
     return strip(difference, (day.tax("low"), day.tax("high")), None, neutral=0.0)
+
+
+def _pooled(day: DayRecord) -> list[Json]:
+    """Return the tax over the windows of several days; while they hold the same days, one of them."""
+    found = day.prune.get("tax_over_days", []) if day.prune else []
+    return list({each["days"]: each for each in found if each["days"] > 1}.values())
 
 
 def _latency(measurements: Json | None) -> list[tuple[str, str, float, float]]:

@@ -1,7 +1,7 @@
 """Which charts the index shows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recprune.report import formats
 from recprune.report.chart import Axis, Bars, Column, Drawing, Line, Values, draw
@@ -96,6 +96,29 @@ def _layer(name: str, days: Sequence[DayRecord], now: dict[str, int], inputs: di
         columns=inputs["columns"] if name == "inputs" else None,
         drawing=draw(columns(days), [line], bars, axis),
     )
+
+
+def churn(days: Sequence[DayRecord]) -> Drawing:
+    """Draw which share of the served mask each day changed: inputs, neurons, all groups; takeovers are marked only."""
+    lines = [
+        Line(name="inputs", style="served", values=[d.churn(lambda kind: kind == "inputs") for d in days]),
+        Line(name="all groups", style="plain", values=[d.churn() for d in days]),
+        Line(name="neurons", style="fast", values=[d.churn(_is_hidden) for d in days]),
+    ]
+    axis = Axis(form=formats.percent, tick=_percent_tick, height=120, steps=3, include=(0.0,))
+    took = dict(takeovers(days))
+    notes = {day: (f"a challenger took over: {formats.percent(share)} of all groups",) for day, share in took.items()}
+    return draw([replace(column, notes=notes.get(column.day, ())) for column in columns(days)], lines, [], axis)
+
+
+def takeovers(days: Sequence[DayRecord]) -> list[tuple[str, float]]:
+    """Return the days on which a challenger took over, with the share of the mask that changed."""
+    found = [(d.day, d.prune["churn"]) for d in days if d.prune and "churn" in d.prune]
+    return [(day, each["overall"]) for day, each in found if each["takeover"]]
+
+
+def _is_hidden(kind: str) -> bool:
+    return kind.startswith(("top.", "bottom."))
 
 
 def bundle_size(days: Sequence[DayRecord]) -> Drawing:

@@ -65,6 +65,8 @@ def _figures(days: Sequence[DayRecord]) -> dict[str, Any]:
         "tax": figures.tax(days),
         "rows": figures.rows(days),
         "layers": figures.layers(days),
+        "churn": figures.churn(days),
+        "takeovers": figures.takeovers(days),
         "size": figures.bundle_size(days),
         "latencies": figures.latencies(days),
     }

@@ -1,7 +1,11 @@
 """What the report knows of a day: the JSON that its steps left."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from recprune.pruning.churn import Change, Difference, churn, difference
+from recprune.pruning.ledger import day_masks
 
 Json = dict[str, Any]
 
@@ -28,6 +32,18 @@ class DayRecord:
     def tax(self, key: str) -> float | None:
         """Return the prune tax' `difference`, `low` or `high`."""
         return None if self.prune is None else self.prune["tax"][key]
+
+    def churn(self, wanted: Callable[[str], bool] = lambda _: True) -> float | None:
+        """Return which share of the served mask's groups of some kinds the day changed; None on a takeover too."""
+        found = None if self.prune is None else self.prune.get("churn")
+        if found is None or found["takeover"]:
+            return None
+        kinds = {kind: change for kind, change in found["kinds"].items() if wanted(kind)}
+        return churn(Change(**{name: c[name] for name in Change.__slots__}) for c in kinds.values())
+
+    def changed(self) -> Difference | None:
+        """Return what the day changed in the served mask; None where an earlier version kept no mask."""
+        return None if self.prune is None or "mask" not in self.prune else difference(*day_masks(self.prune))
 
     def count(self, key: str) -> int | None:
         """Return how many rows were `read`, `accepted`, `rejected`, `duplicate` or `late`."""

@@ -10,6 +10,8 @@ TERMS = {
     "Challenger": "A newly carved network that learns beside the served line until proved better or dropped.",
     "Prune tax": "How much higher the served line's NE is than the dense model's, on the same rows. "
     "Above 0: pruning costs accuracy.",
+    "Mask": "Which groups of the dense network the served one keeps: inputs, feature vectors, neurons.",
+    "Churn": "Share of the mask that changed: groups kept before or after, but not both, of all kept before or after.",
     "FLOPs kept": "Multiplications and additions for one row, as a share of the dense network's.",
     "Tail": "The last tenth of a day in time, held back from the day's learning. "
     "Half of it calibrates the candidate, the other half judges it.",
@@ -28,6 +30,7 @@ RULES = {
     "size": "The model file, in units of 10⁶ bytes.",
     "ne": "NE of the candidate against the champion's, on rows that neither had learned.",
     "calibration": "Mean prediction divided by the base rate, on the tail; 1 is right.",
+    "churn": "Share of the served mask that the day changed; a challenger's takeover is no spike.",
 }
 
 PHASES = {
@@ -36,7 +39,7 @@ PHASES = {
     "probation": "a challenger competes with the served line",
 }
 
-LAYERS = {"inputs": "inputs of top.0"}
+LAYERS = {"inputs": "inputs of top.0", "vectors": "feature vectors"}
 
 
 def layer(name: str) -> str:

@@ -15,10 +15,12 @@ from recprune.files import artefact, open_artefact
 from recprune.lowering.calibrate import fit_offset
 from recprune.lowering.card import model_card
 from recprune.lowering.graph import build_graph
+from recprune.lowering.measured import measured_time
 from recprune.lowering.write import write_model
 from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines
 from recprune.model.threads import use_threads
+from recprune.pruning.budget import budget_for
 from recprune.settings import Settings
 from recprune.training.scoring import score
 
@@ -53,12 +55,17 @@ def export(
     graph = build_graph(line, known, schema, offset)
     rows = parity_rows(partition.scan().tail(PARITY_ROWS).collect(), schema)
     expected = probability(score(line, encode(rows, schema, known)) + offset)
+    measured, table = measured_time(settings.prune, schema)
+    budget = budget_for(lines["dense"].shape, settings.prune, measured)
     manifest: dict[str, Any] = describe_inputs(schema) | {
         "calibration_offset": offset,
         "precision": settings.export.precision,
         "flops": {"dense": lines["dense"].shape.flops(), "served": line.shape.flops()},
-        "asked": settings.prune.budget,
-        "delivered": line.shape.flops() / lines["dense"].shape.flops(),
+        "budget": settings.prune.budget,
+        "asked": budget.share,
+        "delivered": budget.of(line.shape) / budget.dense,
+        "cost": budget.cost.unit,
+        **table,
         "widths": line.shape.widths(),
         "vocabulary": dict(zip(line.shape.categorical, line.sizes, strict=True)),
         "finite": lineage["finite"],

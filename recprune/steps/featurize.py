@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from recprune.data.features import encode
+from recprune.data.features import encode, split_tail
 from recprune.data.partition import open_partition
 from recprune.data.verdict import refuse_quarantined
 from recprune.data.vocabulary import Vocabulary
@@ -54,14 +54,3 @@ def featurize(
         encode(rows, schema, known).save(folder / "score")
         encode(learn, schema, grown).save(folder / "learn")
         encode(tail, schema, grown).save(folder / "tail")
-
-
-def split_tail(events: pl.DataFrame, tail: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split a day, in order of time, into its head and the last share `tail` of its rows.
-
-    >>> head, tail = split_tail(pl.DataFrame({"x": range(10)}), 0.25)
-    >>> len(head), len(tail)
-    (8, 2)
-    """
-    held_back = int(events.height * tail)
-    return events.head(events.height - held_back), events.tail(held_back)

@@ -50,7 +50,7 @@ def gate(
     pruned, found = read_json(prune_report), read_json(evaluation)
     open_artefact(pooled, "pooled", day)
     pool = pl.read_parquet(pooled / "pooled.parquet")
-    rules = judge(day, pruned, found, pool, settings.gate, asked=settings.prune.budget)
+    rules = judge(day, pruned, found, pool, settings.gate, asked=pruned["asked"])
     failed = [rule for rule in rules if rule.verdict == "failed"]
     champion = found["champion_day"]
     if failed:
@@ -89,6 +89,7 @@ def judge(
         _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
         _normalized_entropy(day, found["champion_day"], pool, settings),
         _calibration(found["tail"], settings),
+        _churn(pruned["churn"], settings),
     ]
 
 
@@ -186,6 +187,30 @@ def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
         detectable=chance,
         reason=f"mean prediction / base rate is {ratio:.3f} ± {chance:.3f} on {rows} rows, "
         f"limit 1 ± {settings.calibration:g}, the champion's is {champion:.3f}",
+    )
+
+
+def _churn(churn: dict[str, Any], settings: GateSettings) -> Rule:
+    """Hold if the served mask changed by more than the limit, unless a challenger took over.
+
+    Churn is 1 − |A ∩ B| / |A ∪ B|, A the groups kept before and B those kept after the day. A day exchanges at most
+    `prune.swap` inputs: of K groups 2·swap / (K + swap), and what goes with the last input of a feature.
+    """
+    value, limit = churn["overall"], settings.max_churn
+    kinds = {kind: change for kind, change in churn["kinds"].items() if change["came"] or change["went"]}
+    groups = ", ".join(f"{kind} +{change['came']} −{change['went']}" for kind, change in kinds.items())
+    told = f"{100 * value:.1f} % of the served mask changed{f' ({groups})' if groups else ''}"
+    if churn["takeover"]:
+        reason = f"{told}: a challenger took over, and no limit holds today"
+        return Rule(name="churn", verdict="passed", value=value, reason=reason)
+    good = value <= limit
+    return Rule(
+        name="churn",
+        verdict="passed" if good else "failed",
+        value=value,
+        limit=limit,
+        distance=limit - value,
+        reason=f"{told}, {'within' if good else 'above'} the limit {100 * limit:g} %",
     )
 
 

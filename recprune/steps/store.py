@@ -9,6 +9,7 @@ from recprune.workspace import day_state
 
 IN_GIT = (
     "plans",
+    "costs",
     "reports",
     "day.yaml",
     "dvc.yaml",

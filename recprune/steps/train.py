@@ -9,18 +9,18 @@ from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import parse_day
 from recprune.environment import environment
-from recprune.errors import DamagedArtefactError, NotFiniteError, RecpruneError
+from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import artefact, open_artefact
 from recprune.metrics.scores import probability
-from recprune.model.checkpoint import check_sound, load_lines, save_lines
+from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line, grow_rows
 from recprune.model.restore import check_restore, remap_rows
 from recprune.model.shape import dense_shape
 from recprune.model.threads import use_threads
 from recprune.progress import Progress
 from recprune.settings import Settings, TrainSettings
-from recprune.training.incremental import learn
 from recprune.training.scoring import mean_log_loss, score
+from recprune.training.together import learn_together
 
 SCORES = "scores.parquet"
 
@@ -109,20 +109,13 @@ def _write_scores(lines: dict[str, Line], events: FeatureSet, day: str, path: Pa
 
 def _learn_all(lines: dict[str, Line], events: FeatureSet, sizes: list[int], day: str, settings: TrainSettings) -> bool:
     """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
-    finite, rows = True, len(events)
-    with Progress("train", rows * len(lines)) as progress:
-        for n, (name, line) in enumerate(lines.items()):
-            grow_rows(line, sizes, day_seed(settings.seed, day))
-            before = line.copy()
-
-            def at(done: int, _total: int, start: int = n * rows) -> None:
-                progress.to(start + done)
-
-            try:
-                learn(line, events, settings, day_seed(settings.seed, day), at)
-                check_sound(name, line)
-            except NotFiniteError as error:
-                print(f"{name} keeps its parent's weights: {error}")  # noqa: T201
-                lines[name], finite = before, False
-        progress.to(rows * len(lines))
-    return finite
+    for line in lines.values():
+        grow_rows(line, sizes, day_seed(settings.seed, day))
+    before = {name: line.copy() for name, line in lines.items()}
+    with Progress("train", len(events) * len(lines)) as progress:
+        broken = learn_together(lines, events, settings, day_seed(settings.seed, day), progress.to)
+        progress.to(len(events) * len(lines))
+    for name, error in broken.items():
+        print(f"{name} keeps its parent's weights: {error}")  # noqa: T201
+        lines[name] = before[name]
+    return not broken

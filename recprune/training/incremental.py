@@ -13,10 +13,11 @@ from torch.nn import functional
 
 from recprune.data.features import FeatureSet
 from recprune.errors import NotFiniteError
-from recprune.model import dlrm
-from recprune.model.dlrm import Tensors
+from recprune.model import network
 from recprune.model.line import Line, learn_scale
+from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
+from recprune.training.hooks import Hook, StepView
 
 EPS = 1e-8
 MEMORY = 0.5
@@ -39,6 +40,7 @@ def learn(
     settings: TrainSettings,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
+    hook: Hook | None = None,
 ) -> PassReport:
     """Train a line on events, each once, in place; measure the importance of its groups.
 
@@ -48,6 +50,7 @@ def learn(
         settings: learning rates and batch size.
         seed: of the order.
         progress: called with rows done and rows in all.
+        hook: what a policy does in every step.
 
     Raises:
         NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied, the line
@@ -56,53 +59,99 @@ def learn(
     if len(events) == 0:
         return PassReport(0, 0, float("nan"))
     learn_scale(line, events.numbers)
-    names = line.layer_names()
-    layers = {name: line.weights[name].detach().requires_grad_() for name in names}
-    adam = _adam(line, layers, settings.learning_rate)
     order = np.random.default_rng(seed).permutation(len(events))
-    importance: Tensors = {}
-    offsets, total = line.offsets(), 0.0
+    running, total = _Pass(line, settings, hook), 0.0
     starts = range(0, len(order), settings.batch)
     try:
         for done, start in enumerate(starts):
             part = events.rows(np.sort(order[start : start + settings.batch]))
-            total += _step(line, layers, adam, part, offsets, settings, importance) * len(part)
+            total += running.step(part) * len(part)
             if progress and done % 16 == 0:
                 progress(start, len(order))
     finally:
-        _keep_state(line, layers, adam)
-    _keep_importance(line, importance, len(order))
+        running.keep_state()
+    running.keep_importance(len(order))
     return PassReport(len(order), len(starts), total / len(order))
 
 
-def _step(
-    line: Line,
-    layers: Tensors,
-    adam: torch.optim.Adam,
-    part: FeatureSet,
-    offsets: Tensor,
-    settings: TrainSettings,
-    importance: Tensors,
-) -> float:
-    rows = torch.from_numpy(part.ids).long() + offsets  # (B, F)
-    embedded = line.weights["embedding"][rows].requires_grad_()  # (B, F, D)
-    numbers = line.standardize(torch.from_numpy(part.numbers))
-    kept: Tensors = {}
-    logit = dlrm.logits(line.shape, layers, embedded, numbers, kept)
-    loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label))
-    targets = [*layers.values(), embedded, *kept.values()]
-    gradients = torch.autograd.grad(loss, targets)
-    _check_finite(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
-    for name, gradient in zip(layers, gradients, strict=False):
-        layers[name].grad = gradient
-    adam.step()
-    _adagrad(line, rows, gradients[len(layers)], settings.embedding_learning_rate)
-    _measure(importance, kept, gradients[len(layers) + 1 :])
-    return float(loss.detach())
+class _Pass:
+    """A line in the middle of its pass: layers as leaves of the gradient, Adam's state, importance so far."""
+
+    def __init__(self, line: Line, settings: TrainSettings, hook: Hook | None) -> None:
+        self.line, self.settings, self.hook = line, settings, hook
+        self.layers = {name: line.weights[name].detach().requires_grad_() for name in line.layer_names()}
+        self.adam = _adam(line, self.layers, settings.learning_rate)
+        self.importance: Tensors = {}
+
+    def step(self, part: FeatureSet) -> float:
+        """Take one step; returns the batch's mean loss before it."""
+        line = self.line
+        rows = line.look_up(torch.from_numpy(part.ids))  # (B, F)
+        embedded = line.weights["embedding"][rows].requires_grad_()  # (B, F, D)
+        numbers = line.standardize(torch.from_numpy(part.numbers))
+        kept: Tensors = {}
+        layers = self._effective()
+        logit = network.logits(line.shape, layers, embedded, numbers, kept)
+        loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label))
+        gradients = torch.autograd.grad(loss, [*layers.values(), embedded, *kept.values()])
+        _check_finite(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
+        self._move(dict(zip(layers, gradients, strict=False)))
+        _adagrad(line, rows, gradients[len(layers)], self.settings.embedding_learning_rate)
+        _measure(self.importance, kept, gradients[len(layers) + 1 :])
+        return float(loss.detach())
+
+    def keep_state(self) -> None:
+        """Put weights and Adam's state back into the line."""
+        line = self.line
+        for name, tensor in self.layers.items():
+            line.weights[name] = tensor.detach()
+            line.moments[f"{name}.first"] = self.adam.state[tensor]["exp_avg"]
+            line.moments[f"{name}.second"] = self.adam.state[tensor]["exp_avg_sq"]
+        line.step = self._steps_done()
+
+    def keep_importance(self, rows: int) -> None:
+        """Merge the pass's importance, summed over so many rows, into the line's."""
+        for name, total in self.importance.items():
+            fresh, old = total / rows, self.line.importance.get(name)
+            self.line.importance[name] = fresh if old is None else MEMORY * old + (1 - MEMORY) * fresh
+
+    def _steps_done(self) -> int:
+        return int(self.adam.state[next(iter(self.layers.values()))]["step"]) if self.layers else self.line.step
+
+    def _effective(self) -> Tensors:
+        """Return what the forward pass reads: the layers, or what the hook makes of them."""
+        if self.hook is None:
+            return self.layers
+        with torch.no_grad():
+            read = self.hook.effective(self.layers, self.line.masks)
+        return {n: t if t is self.layers[n] else t.detach().requires_grad_() for n, t in read.items()}
+
+    def _move(self, gradients: Tensors) -> None:
+        for name, gradient in gradients.items():
+            self.layers[name].grad = gradient
+        if self.hook is None:
+            self.adam.step()
+            return
+        state = {name: self.adam.state[tensor] for name, tensor in self.layers.items()}
+        view = StepView(
+            step=self._steps_done(),
+            weights=self.layers,
+            gradients=gradients,
+            first={name: s["exp_avg"] for name, s in state.items()},
+            second={name: s["exp_avg_sq"] for name, s in state.items()},
+            masks=self.line.masks,
+            extra=self.line.extra,
+        )
+        with torch.no_grad():
+            self.hook.before(view)
+        self.adam.step()
+        view.gradients = {}
+        with torch.no_grad():
+            self.hook.after(view)
 
 
 def _check_finite(loss: Tensor, gradients: Tensors) -> None:
-    if torch.isfinite(loss) and all(bool(torch.isfinite(g.sum())) for g in gradients.values()):
+    if bool(torch.isfinite(torch.stack([loss.detach(), *(g.sum() for g in gradients.values())])).all()):
         return
     bad = [name for name, g in gradients.items() if not bool(torch.isfinite(g).all())]
     if bad or not torch.isfinite(loss):  # a sum may overflow where no gradient did
@@ -123,16 +172,15 @@ def _adagrad(line: Line, rows: Tensor, gradient: Tensor, rate: float) -> None:
 
 @torch.no_grad()
 def _measure(importance: Tensors, kept: Tensors, gradients: tuple[Tensor, ...]) -> None:
-    """Add Σ over rows of (a · ∂L/∂a)², L being the row's own loss: the batch mean's gradient times B."""
+    """Add Σ over rows of (a · ∂L/∂a)², L being the row's own loss: the batch mean's gradient times B.
+
+    A group that is a whole vector has Σ_d a_d · ∂L/∂a_d in the place of a · ∂L/∂a.
+    """
     for (name, value), gradient in zip(kept.items(), gradients, strict=True):
-        each = (value * gradient * len(value)).square().sum(0)
+        product = value * gradient
+        product = product.sum(2) if product.dim() == 3 else product  # (B, groups)
+        each = (product * product).sum(0) * len(value) ** 2
         importance[name] = importance[name] + each if name in importance else each
-
-
-def _keep_importance(line: Line, summed: Tensors, rows: int) -> None:
-    for name, total in summed.items():
-        fresh, old = total / rows, line.importance.get(name)
-        line.importance[name] = fresh if old is None else MEMORY * old + (1 - MEMORY) * fresh
 
 
 def _adam(line: Line, layers: Tensors, rate: float) -> torch.optim.Adam:
@@ -144,11 +192,3 @@ def _adam(line: Line, layers: Tensors, rate: float) -> torch.optim.Adam:
             "exp_avg_sq": line.moments[f"{name}.second"],
         }
     return adam
-
-
-def _keep_state(line: Line, layers: Tensors, adam: torch.optim.Adam) -> None:
-    for name, tensor in layers.items():
-        line.weights[name] = tensor.detach()
-        line.moments[f"{name}.first"] = adam.state[tensor]["exp_avg"]
-        line.moments[f"{name}.second"] = adam.state[tensor]["exp_avg_sq"]
-    line.step = int(adam.state[next(iter(layers.values()))]["step"]) if layers else line.step

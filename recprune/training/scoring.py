@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from recprune.data.features import FeatureSet
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.line import Line
 
 BATCH = 4096
@@ -13,15 +13,16 @@ BATCH = 4096
 
 @torch.no_grad()
 def score(line: Line, events: FeatureSet) -> NDArray[np.float64]:
-    """Return the logit of each event (N,)."""
-    offsets = line.offsets()
+    """Return the logit of each event (N,); weights that a mask removes read as zero."""
+    weights = {name: line.weights[name] * mask for name, mask in line.masks.items()}
+    weights = {**line.weights, **weights}
     found = [np.zeros(0, np.float64)]
     for start in range(0, len(events), BATCH):
         part = events.rows(slice(start, start + BATCH))
-        rows = torch.from_numpy(np.array(part.ids)).long() + offsets  # (B, F)
+        rows = line.look_up(torch.from_numpy(np.array(part.ids)))  # (B, F)
         numbers = line.standardize(torch.from_numpy(np.array(part.numbers)))
         embedded = line.weights["embedding"][rows]  # (B, F, D)
-        found.append(dlrm.logits(line.shape, line.weights, embedded, numbers).double().numpy())
+        found.append(network.logits(line.shape, weights, embedded, numbers).double().numpy())
     return np.concatenate(found)
 
 

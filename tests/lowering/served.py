@@ -1,7 +1,7 @@
 """A served line with its vocabulary, and raw rows for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,15 +15,15 @@ from recprune.model.line import Line, learn_scale
 from recprune.model.shape import dense_shape
 from recprune.settings import ModelSettings
 from recprune.training.scoring import score
-from tests.networks import line_of
+from tests.networks import line_of, reading
 
 _DTYPES = {"float32": pl.Float32, "int64": pl.Int64, "string": pl.String}
 WORDS = ["", "a", "b", "naïve", "日本", "🙂", "a b", "None", "e\u0301", "é"]
 NUMBERS = [MISSING_INT, -1, 0, 7, 2**63 - 1, 10**12]
 REALS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, 1e30, 3.4e38, -2.5, 1e-6]
-
-
-SMALL = ModelSettings(embedding=3, bottom=(4,), top=(6, 5))
+SMALL = ModelSettings(
+    family="dlrm", embedding=3, bottom=(4,), top=(6, 5), cross_layers=2, attention_layers=1, attention_heads=1
+)
 
 
 @dataclass(slots=True)
@@ -61,8 +61,8 @@ def served(
     rows = rows_of(schema, learned, seed)
     vocabulary = Vocabulary.empty(schema).learn(rows, min_count=2)
     shape = dense_shape(schema, model)
-    line = line_of(replace(shape, inputs=shape.inputs if inputs is None else tuple(inputs)), seed)
-    line.sizes = vocabulary.sizes()
+    line = line_of(reading(shape, shape.inputs if inputs is None else inputs), seed)
+    line.sizes = tuple(new if old else 0 for old, new in zip(line.sizes, vocabulary.sizes(), strict=True))
     draw = np.random.default_rng(seed)
     table = draw.normal(size=(sum(line.sizes), model.embedding)).astype(np.float32)
     line.weights["embedding"] = line.weights["embedding"].new_tensor(table)

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from recprune.data.schema import MISSING_INT, Feature, ids, number
 from recprune.lowering.graph import build_graph
 from recprune.model.shape import dense_shape
-from recprune.settings import ModelSettings
-from tests.lowering.served import Served, rows_of, served
+from tests.lowering.served import SMALL, Served, rows_of, served
 
 BOTH = (ids("a"), ids("b", "int64"), number("x"), number("y"))
 KINDS = {
@@ -60,7 +59,8 @@ def models(draw: st.DrawFn) -> Served:
         number(f"f{i}") if kind == "float32" else ids(f"f{i}", kind)  # type: ignore[arg-type]
         for i, kind in enumerate(kinds)
     ]
-    model = ModelSettings(
+    model = replace(
+        SMALL,
         embedding=draw(st.integers(1, 4)),
         bottom=tuple(draw(st.lists(st.integers(1, 5), max_size=2))),
         top=tuple(draw(st.lists(st.integers(1, 5), max_size=2))),

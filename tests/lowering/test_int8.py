@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,9 @@ from recprune.data.schema import Feature, ids, number
 from recprune.lowering.graph import build_graph
 from recprune.lowering.int8 import quantize
 from recprune.lowering.parity import largest_difference
-from recprune.settings import ModelSettings
-from tests.lowering.served import rows_of, served
+from tests.lowering.served import SMALL, rows_of, served
 
-LARGE = ModelSettings(embedding=8, bottom=(32,), top=(256, 128))
+LARGE = replace(SMALL, embedding=8, bottom=(32,), top=(256, 128))
 
 
 @pytest.mark.parametrize(

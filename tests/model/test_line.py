@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.line import grow_rows, learn_scale, new_line
-from tests.networks import line_of, same, shape_of, tensors_of
+from tests.networks import FAMILIES, events_for, line_of, masked, same, shape_of, tensors_of
 
 
 def test_offsets_are_the_first_rows_of_the_features() -> None:
@@ -23,11 +23,23 @@ def test_a_new_line_is_seeded_and_fresh() -> None:
     assert (line.step, line.importance, line.weights["embedding"].shape) == (0, {}, (7, 3))
     assert all(float(moment.abs().sum()) == 0 for moment in line.moments.values())
     assert {name.rsplit(".", 1)[0] for name in line.moments} == {"embedding", *line.layer_names()}
+    assert (line.masks, line.extra) == ({}, {})
+    assert {kind: number.tolist() for kind, number in line.origin.items()} == {
+        "bottom.0": [0, 1, 2, 3], "top.0": [0, 1, 2, 3, 4], "top.1": [0, 1, 2, 3],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_new_line_has_no_rows_for_what_it_does_not_read(family: str) -> None:
+    shape = shape_of(3, 0, family=family, inputs=[0, 8], attended=[0, 2])
+    line = new_line(shape, (3, 4, 5), 1)
+    assert (line.sizes, line.weights["embedding"].shape) == ((3, 0, 5), (8, 3))
+    assert {name.rpartition(".")[0] for name in line.layer_names()} == {name for name, _, _ in shape.layers()}
 
 
 def test_a_copy_shares_nothing() -> None:
-    line = line_of(shape_of())
-    before, copy = line_of(shape_of()), line.copy()
+    line = masked(line_of(shape_of()))
+    before, copy = masked(line_of(shape_of())), line.copy()
     assert same(line, copy)
     for tensor in tensors_of(copy).values():
         tensor.zero_()
@@ -42,8 +54,27 @@ def test_new_rows_start_fresh_and_old_ones_move_as_they_are() -> None:
     assert torch.equal(line.weights["embedding"][kept], before.weights["embedding"])
     assert torch.equal(line.moments["embedding.square"][kept], before.moments["embedding.square"])
     assert line.moments["embedding.square"][[3, 4]].tolist() == [0.0, 0.0]
-    fresh = dlrm.initial_rows(2, 3, torch.Generator().manual_seed(9))
+    fresh = network.initial_rows(2, 3, torch.Generator().manual_seed(9))
     assert torch.equal(line.weights["embedding"][[3, 4]], fresh)
+
+
+def test_a_feature_that_is_not_read_gets_no_rows_and_is_not_looked_up() -> None:
+    line = line_of(shape_of(3, 0, inputs=[0, 6]))  # rows of c0: 0..2, of c2: 3..7
+    before = line.copy()
+    grow_rows(line, (5, 99, 6), seed=9)
+    kept = [0, 1, 2, 5, 6, 7, 8, 9]
+    assert line.sizes == (5, 0, 6)
+    assert torch.equal(line.weights["embedding"][kept], before.weights["embedding"])
+    assert line.offsets().tolist() == [0, 5, 5]
+    assert line.look_up(torch.tensor([[4, 98, 5], [0, 0, 0]], dtype=torch.int32)).tolist() == [[4, 10], [0, 5]]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_events_of_the_whole_vocabulary_are_looked_up(family: str) -> None:
+    dense, line = line_of(shape_of(3, 1, family=family)), line_of(shape_of(3, 1, family=family, inputs=[3, 9]))
+    rows = line.look_up(torch.from_numpy(events_for(dense, 30).ids))
+    assert rows.shape == (30, len(line.shape.reading.features))
+    assert 0 <= int(rows.min()) <= int(rows.max()) < len(line.weights["embedding"])
 
 
 def test_growing_by_nothing_changes_nothing() -> None:

@@ -8,9 +8,10 @@ import torch
 from recprune.data.schema import Schema, ids
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.line import Line, new_line
 from recprune.model.restore import PARITY, check_restore, remap_rows
+from recprune.pruning.shrink import keep_groups
 from tests.networks import shape_of
 
 SCHEMA = Schema(label="l", time="t", key=(), features=(ids("c0"), ids("c1", "int64")))
@@ -38,12 +39,28 @@ def test_rows_follow_their_ids() -> None:
     old, new = vocabulary("ab", [10, 20]), vocabulary("xba", [20, 30])
     line = labelled(old)  # unknown a b | unknown 10 20
     remap_rows(line, old, new, seed=4)  # unknown x b a | unknown 20 30
-    fresh = dlrm.initial_rows(7, 3, torch.Generator().manual_seed(4))
+    fresh = network.initial_rows(7, 3, torch.Generator().manual_seed(4))
     found = line.weights["embedding"]
     assert line.sizes == (4, 3)
     assert found[[0, 2, 3, 4, 5], 0].tolist() == [0, 2, 1, 3, 5]
     assert torch.equal(found[[1, 6]], fresh[[1, 6]])
     assert line.moments["embedding.square"].tolist() == pytest.approx([0, 0, 0.2, 0.1, 0.3, 0.5, 0])
+
+
+def test_a_feature_that_is_not_read_has_no_rows_to_remap() -> None:
+    old, new = vocabulary("ab", [10, 20]), vocabulary("xba", [20, 30])
+    whole = labelled(old)  # unknown a b | unknown 10 20
+    for inputs, left, rows in ((range(3), (3, 0), [0, 1, 2]), (range(3, 6), (0, 3), [3, 4, 5])):
+        line = keep_groups(whole, {"inputs": torch.tensor(inputs)})
+        assert (line.sizes, line.weights["embedding"][:, 0].tolist()) == (left, rows)
+        remap_rows(line, old, new, seed=4)
+        found = [round(x, 4) for x in line.weights["embedding"][:, 0].tolist()]
+        fresh = network.initial_rows(len(found), 3, torch.Generator().manual_seed(4))[:, 0].tolist()
+        wanted = {(3, 0): [0, None, 2, 1], (0, 3): [3, 5, None]}[left]  # unknown x b a | unknown 20 30
+        assert found == [round(fresh[i], 4) if w is None else w for i, w in enumerate(wanted)]
+        square = [0 if w is None else w / 10 for w in wanted]
+        assert line.moments["embedding.square"].tolist() == pytest.approx(square)
+        assert line.sizes == tuple(size if n else 0 for size, n in zip(new.sizes(), left, strict=True))
 
 
 def test_the_same_vocabulary_changes_nothing() -> None:

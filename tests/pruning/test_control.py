@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.pruning.control import (
+    ALLOWANCE,
+    FEWEST_TAXES,
     LONGEST_COOLDOWN,
     Control,
     after_competition,
     challenger_outcome,
     page_hinkley,
-    ramp,
     refresh_is_called,
     start_carving,
+    tax_rise,
 )
 from tests.networks import PRUNE
 
@@ -22,11 +25,16 @@ DAY = "2024-01-10"
 numbers = st.lists(st.floats(-1, 1), max_size=40)
 
 
-@given(numbers)
-def test_page_hinkley_is_the_slow_reference(values: list[float]) -> None:
+def slow_page_hinkley(values: list[float], allowance: float) -> float:
     means = [np.mean(values[: n + 1]) for n in range(len(values))]
-    sums = [0.0, *np.cumsum([x - m for x, m in zip(values, means, strict=True)])]
-    assert page_hinkley(values) == pytest.approx(max(sums[-1] - m for m in sums), abs=1e-9)
+    sums = [0.0, *np.cumsum([x - m - allowance for x, m in zip(values, means, strict=True)])]
+    return float(max(sums[-1] - m for m in sums))
+
+
+@given(numbers, st.sampled_from([0.0, 0.5, 1.0]))
+def test_page_hinkley_is_the_slow_reference(values: list[float], allowance: float) -> None:
+    assert page_hinkley(values, allowance) == pytest.approx(slow_page_hinkley(values, allowance), abs=1e-9)
+    assert page_hinkley(values) == page_hinkley(values, 0.0)
 
 
 @given(numbers, st.floats(-5, 5))
@@ -42,30 +50,36 @@ def test_page_hinkley_grows_while_a_rise_lasts_and_forgets_none_after_a_fall() -
     assert page_hinkley([*flat, *[-0.05] * 20]) < 1e-12
 
 
-@pytest.mark.parametrize(("carve_days", "kept"), [
-    (1, [1.0, 0.2, 0.2]),
-    (4, [1.0, 1 - 0.8 * (1 - (2 / 3) ** 3), 1 - 0.8 * (1 - (1 / 3) ** 3), 0.2, 0.2]),
-])  # fmt: skip
-def test_the_ramp_by_hand(carve_days: int, kept: list[float]) -> None:
-    rules = replace(PRUNE, budget=0.2, carve_days=carve_days)
-    assert [ramp(n, rules) for n in range(len(kept))] == pytest.approx(kept)
+taxes = st.lists(st.floats(-1, 1).map(lambda x: round(x, 3)), min_size=FEWEST_TAXES, max_size=40)
 
 
-@given(st.integers(1, 40), st.floats(0.01, 1.0))
-def test_the_ramp_falls_from_all_to_the_budget_by_the_last_day(carve_days: int, budget: float) -> None:
-    rules = replace(PRUNE, budget=budget, carve_days=carve_days)
-    kept = [ramp(n, rules) for n in range(carve_days + 3)]
-    assert kept[0] == 1
-    assert kept == sorted(kept, reverse=True)
-    assert kept[carve_days] == pytest.approx(budget)
-    assert kept[max(1, round(0.75 * carve_days))] == kept[-1]
+@given(taxes)
+def test_a_rise_of_the_tax_is_page_hinkley_in_standard_deviations(values: list[float]) -> None:
+    steps = [abs(b - a) for a, b in pairwise(values)]
+    spread = sum(steps) / len(steps) * math.sqrt(math.pi) / 2
+    slow = slow_page_hinkley([x / spread for x in values], ALLOWANCE) if spread else 0.0
+    assert tax_rise(values) == pytest.approx(slow, abs=1e-6)
 
 
-@given(st.integers(0, 20), st.floats(0.01, 1.0))
-def test_the_ramp_never_delivers_more_than_asked(carved_days: int, budget: float) -> None:
-    rules = replace(PRUNE, budget=budget, carve_days=4)
-    if carved_days >= 3:
-        assert int(ramp(carved_days, rules) * 123_456_789) <= budget * 123_456_789
+@given(taxes, st.floats(0.01, 100), st.floats(-5, 5))
+def test_neither_level_nor_scale_of_the_tax_matters(values: list[float], scale: float, level: float) -> None:
+    assert tax_rise([scale * x + level for x in values]) == pytest.approx(tax_rise(values), rel=1e-6, abs=1e-6)
+
+
+def test_a_few_days_say_nothing_about_a_rise() -> None:
+    values = [0.0, 0.01] * 10 + [0.5] * 3
+    risen = [tax_rise(values[-n:]) > 0 for n in range(1, 20)]
+    assert risen == [n >= FEWEST_TAXES for n in range(1, 20)]
+    assert tax_rise([0.02] * 40) == 0
+
+
+def test_the_standard_deviation_is_that_of_the_noise_whatever_the_level_does() -> None:
+    """A step of the level moves the differences of neighbours once, the days' spread on every day."""
+    noise = np.random.default_rng(0).normal(0, 0.01, 400)
+    steps = np.abs(np.diff(noise + 0.1 * (np.arange(400) > 200)))
+    assert float(steps.mean()) * math.sqrt(math.pi) / 2 == pytest.approx(0.01, rel=0.1)
+    assert tax_rise([*noise[:200], *(noise[200:205] + 0.02)]) > 5
+    assert tax_rise(list(noise[:200])) < 5
 
 
 RISEN = Control(taxes=(*[0.0] * 10, *[0.05] * 4))

@@ -1,12 +1,42 @@
 """Hand-made days for the report's tests, in the formats that the steps write."""
 
+from dataclasses import asdict, replace
 from typing import Any
 
+from recprune.pruning.churn import churn, difference
+from recprune.pruning.ledger import Mask
 from recprune.registry.history import Entry
 from recprune.report.record import DayRecord
 
 NASTY = "<script>alert(1)</script>"
 NOTHING = {"rows": 0, "difference": None, "low": None, "high": None, "detectable": None}
+
+BEFORE = Mask(
+    vectors=(NASTY, "item", "user", "age", "store"),
+    embedding=6,
+    dense={"inputs": 40, "vectors": 5, "top.0": 64},
+    kept={"inputs": (3, 6, 7, 8, 12, 13, 18, 19, 24, 30, 35, 37), "vectors": (0, 1, 2, 3, 4), "top.0": (*range(16),)},
+)
+SWAPPED = replace(BEFORE, kept=BEFORE.kept | {"inputs": (6, 7, 8, 12, 13, 18, 19, 24, 30, 34, 35, 37)})
+CARVED = replace(BEFORE, kept={"inputs": (*range(6, 18),), "vectors": (1, 2), "top.0": (*range(8, 24),)})
+"""NASTY[3] went and item × user came; a challenger of two features only took over."""
+
+
+def ledger(before: Mask, after: Mask, *, takeover: bool = False, restarted: bool = False) -> dict[str, Any]:
+    kinds = difference(before, after).kinds
+    changed: dict[str, Any] = {"overall": churn(kinds.values()), "takeover": takeover, "restarted": restarted}
+    changed["kinds"] = {kind: {**asdict(change), "jaccard": change.jaccard} for kind, change in kinds.items()}
+    return {"mask": after.to_json(), "churn": changed | {"kept_before": before.packed()}}
+
+
+def takeover(day: str) -> DayRecord:
+    """Return a day on which a challenger took over."""
+    found = record(day)
+    assert found.prune
+    found.prune.update(ledger(BEFORE, CARVED, takeover=True))
+    found.prune.update(competition={"outcome": "won", "mean_loss_difference": -0.01})
+    found.prune["decisions"] = [f"{day}: the challenger took over"]
+    return found
 
 
 def expectation(name: str, passed: bool = True, observed: float | None = 0.5) -> dict[str, Any]:
@@ -42,12 +72,17 @@ def prune(day: str) -> dict[str, Any]:
         "widths": {"inputs": {"dense": 40, "served": 12}, "top.0": {"dense": 64, "served": 16}},
         "inputs": {"columns": 8, "pairs": 4},
         "tax": {"rows": 990, "difference": 0.02, "low": 0.01, "high": 0.03, "detectable": 0.014},
-        "refresh": {"statistic": 0.01, "threshold": 0.02, "quiet_until": ""},
+        "tax_over_days": [
+            {"window": 7, "days": 7, "mean": 0.018, "low": 0.012, "high": 0.024},
+            {"window": 28, "days": 9, "mean": 0.017, "low": 0.013, "high": 0.021},
+        ],
+        "refresh": {"statistic": 1.2, "threshold": 5.0, "quiet_until": ""},
         "phase": "none",
         "carved_days": 0,
         "probation_days": 0,
         "decisions": ["2024-01-02: a carving starts, the prune tax has risen"],
         "swap": {"dropped": [f"{NASTY}[3]"], "added": ["item × user"]},
+        **ledger(BEFORE, SWAPPED),
         "finite": True,
         "tail_loss": {"dense": 0.4, "served": 0.41},
     }
@@ -135,7 +170,9 @@ def blank(day: str) -> DayRecord:
             found.evaluation[part][metric] = dict.fromkeys(found.evaluation[part][metric])
         found.evaluation[part] |= {"rows": 0, "base_rate": None}
     found.evaluation.update({"line": NOTHING, "slices": []})
-    found.prune.update({"tax": NOTHING, "skipped": "a line was not finite after its pass"})
+    over_days = [{"window": n, "days": 0, "mean": None, "low": None, "high": None} for n in (7, 28)]
+    found.prune.update({"tax": NOTHING, "tax_over_days": over_days, "skipped": "a line was not finite after its pass"})
+    found.prune.update(ledger(BEFORE, BEFORE))
     del found.prune["swap"]
     return found
 

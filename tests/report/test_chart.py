@@ -1,7 +1,7 @@
 from recprune.report import formats
 from recprune.report.chart import Axis, Bars, Column, Line, draw
-from recprune.report.figures import columns, latencies, layers
-from tests.report.days import record
+from recprune.report.figures import churn, columns, latencies, layers, takeovers
+from tests.report.days import record, takeover
 
 AXIS = Axis(form=formats.number, height=100, steps=2)
 
@@ -79,6 +79,20 @@ def test_widths_come_from_the_last_day_that_has_some() -> None:
         ("top.0", 16, 64, None),
     ]
     assert len(found[0].drawing.bars) == 2
+
+
+def test_churn_is_drawn_by_kind_and_takeovers_are_named_instead() -> None:
+    days = [record("2024-01-02"), takeover("2024-01-03"), record("2024-01-04", "quarantined"), record("2024-01-05")]
+    found = churn(days)
+    assert [(name, value) for _, name, value, _ in found.labels] == [
+        ("inputs", "15.4 %"),  # 2 of 13
+        ("all groups", "5.9 %"),  # 2 of 34
+        ("neurons", "0.0 %"),
+    ]
+    assert len(found.dots) == 3 * 2
+    assert found.columns[1][3] == "2024-01-03: passed\na challenger took over: 68.8 % of all groups"
+    assert [bool(column.notes) for _, _, column, _ in found.columns] == [False, True, False, False]
+    assert takeovers(days) == [("2024-01-03", 33 / 48)]  # inputs 7 + 7, vectors 3, neurons 8 + 8
 
 
 def test_batches_are_in_order_of_size() -> None:

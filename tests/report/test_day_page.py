@@ -1,6 +1,6 @@
 from recprune.report.day_page import day_page, expectation_strip, rule_strip, shown
 from recprune.report.interval import strip
-from tests.report.days import blank, expectation, record, rule
+from tests.report.days import blank, expectation, record, rule, takeover
 from tests.report.pages import Page
 
 
@@ -33,10 +33,69 @@ def test_models_slices_widths_swaps_and_latency_are_shown() -> None:
     found = Page(day_page("demo", record("2024-01-02"), None, None)).text
     assert "champion 0.8100 0.8100 0.810 dense 0.7900" in found
     assert "age <script>alert(1)</script> 300 20.0 % 0.8000 1.000" in found
-    assert "inputs of top.0 8 columns, 4 pairs 12 40 30 %" in found
-    assert "in item × user" in found
+    assert "inputs of top.0 8 columns, 4 pairs 12 40 30 % 1 1" in found
     assert "8 candidate 50 µs 90 µs 8 champion 50 µs 90 µs 128 candidate 400 µs 5 ms" in found
     assert "Decided today a carving starts" in found
+
+
+def test_inputs_that_came_and_went_are_told_by_feature() -> None:
+    found = Page(day_page("demo", record("2024-01-02"), None, None)).text
+    assert "Changed today: 5.9 % of the mask feature inputs came went <script>alert(1)</script> 2 → 1 [3]" in found
+    assert "item 5 → 6 × user user 3 → 4 × item [3] is a column" in found
+    assert "Inputs swapped" not in found
+
+
+def test_a_takeover_tells_which_features_are_new_and_gone() -> None:
+    found = Page(day_page("demo", takeover("2024-01-02"), None, None)).text
+    assert "A challenger took over." in found
+    assert "age gone 4 → 0 [0, 1] × item, × user store gone 1 → 0 [0]" in found
+    assert "item 5 → 6 [3–5] × <script>alert(1)</script>, × age" in found
+
+
+def test_a_mask_that_stayed_says_so() -> None:
+    found = Page(day_page("demo", blank("2024-01-05"), None, None)).text
+    assert "Changed today: 0.0 % of the mask No input came or went." in found
+
+
+def test_a_restart_says_what_the_change_is_counted_from() -> None:
+    day = record("2024-01-02")
+    assert day.prune
+    day.prune["churn"]["restarted"] = True
+    assert "Counted from the mask of the champion" in Page(day_page("demo", day, None, None)).text
+
+
+def test_a_day_of_before_the_ledger_shows_its_swap() -> None:
+    day = record("2024-01-02")
+    assert day.prune
+    for name in ("mask", "churn", "tax_over_days"):
+        del day.prune[name]
+    found = Page(day_page("demo", day, None, None)).text
+    assert "Inputs swapped out <script>alert(1)</script>[3] in item × user" in found
+    assert "inputs of top.0 8 columns, 4 pairs 12 40 30 % top.0" in found
+
+
+def test_the_tax_is_pooled_over_days() -> None:
+    found = Page(day_page("demo", record("2024-01-02"), None, None)).text
+    assert "Mean of the last 7 days: +1.80 % (+1.20 % to +2.40 %). Of the last 9 days: +1.70 % (+1.30 %" in found
+    assert "Student’s t over days" in found
+
+
+def test_windows_that_hold_the_same_days_are_told_once() -> None:
+    day = record("2024-01-02")
+    assert day.prune
+    day.prune["tax_over_days"] = [{"window": n, "days": 3, "mean": 0.018, "low": None, "high": None} for n in (7, 28)]
+    found = Page(day_page("demo", day, None, None)).text
+    assert "Mean of the last 3 days: +1.80 %. " in found
+    assert "Of the last" not in found
+    assert "Student" not in found
+
+
+def test_a_carving_says_what_it_was_cut_to() -> None:
+    day = record("2024-01-02")
+    assert day.prune
+    day.prune["carving"] = {"asked": 300.0, "delivered": 299.0, "unit": "FLOPs", "floors_reached": ["top.0"]}
+    found = Page(day_page("demo", day, None, None)).text
+    assert "cut to 299 FLOPs (asked 300); at its smallest allowed width: top.0" in found
 
 
 def test_a_day_without_values_has_dashes() -> None:

@@ -1,5 +1,5 @@
 from recprune.report.index import index_page, serving
-from tests.report.days import GENESIS, blank, entry, record
+from tests.report.days import GENESIS, blank, entry, record, takeover
 from tests.report.pages import Page
 
 
@@ -81,6 +81,12 @@ def test_values_that_are_null_are_dashes() -> None:
     assert "2024-01-02 passed 990 7 – – – – 20.0 %" in found
     assert "too few rows for an interval" in found
     assert "No values yet." in found
+
+
+def test_takeovers_are_told_beside_the_churn() -> None:
+    assert "takeover, not drawn" not in text([record("2024-01-02")], [GENESIS])
+    found = text([record("2024-01-02"), takeover("2024-01-03"), takeover("2024-01-04")], [GENESIS])
+    assert "▼ is a takeover, not drawn: 2024-01-03 changed 69 %, 2024-01-04 changed 69 %." in found
 
 
 def test_a_restart_of_the_served_line_is_told() -> None:

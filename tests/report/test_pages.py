@@ -5,7 +5,7 @@ import pytest
 from recprune.report.day_page import day_page
 from recprune.report.index import index_page
 from recprune.report.record import DayRecord
-from tests.report.days import GENESIS, NASTY, blank, entry, record
+from tests.report.days import GENESIS, NASTY, blank, entry, record, takeover
 from tests.report.pages import Page
 
 STATES: dict[str, list[DayRecord]] = {
@@ -18,7 +18,7 @@ STATES: dict[str, list[DayRecord]] = {
         record("2024-01-02"),
         record("2024-01-03", "quarantined"),
         record("2024-01-04", "held"),
-        blank("2024-01-05"),
+        takeover("2024-01-05"),
         record("2024-01-06", "open"),
     ],
     "sixty days": [record(f"2024-{m:02}-{d:02}") for m in (1, 2) for d in range(1, 31)],

@@ -16,10 +16,11 @@ SETTINGS = settings(
         "calibration": 0.1,
         "parity": 1e-5,
         "max_megabytes": 2.0,
+        "max_churn": 0.25,
     },
     prune={"budget": 0.2},
 )
-RULES = ["finite", "schema", "parity", "budget", "size", "ne", "calibration"]
+RULES = ["finite", "schema", "parity", "budget", "size", "ne", "calibration", "churn"]
 
 
 def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str = "tail", seed: int = 0) -> pl.DataFrame:
@@ -38,6 +39,14 @@ def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str =
 
 
 GOOD = scores(DAY, 4000, 0.0)
+
+
+def pruned(came: int = 2, went: int = 2, *, finite: bool = True, takeover: bool = False) -> dict[str, Any]:
+    """Return what `prune` reported: inputs that came and went, of 20 before, and 20 neurons that stayed."""
+    inputs, neurons = {"before": 20, "came": came, "went": went}, {"before": 20, "came": 0, "went": 0}
+    overall = (came + went) / (40 + came)
+    churn = {"overall": overall, "takeover": takeover, "kinds": {"inputs": inputs, "top.0": neurons}}
+    return {"finite": finite, "tax": {"difference": 0.01}, "delivered": 0.19, "churn": churn}
 
 
 def evaluation(champion: str = CHAMPION, **changes: Any) -> dict[str, Any]:

@@ -8,14 +8,16 @@ import pytest
 from recprune.errors import RecpruneError
 from recprune.files import artefact, read_json, write_json
 from recprune.steps.gate import gate
-from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, scores
+from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, pruned, scores
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
 
-def run(pool: pl.DataFrame = GOOD, *, verdict: str = "good", **changes: Any) -> dict[str, Any]:
+def run(
+    pool: pl.DataFrame = GOOD, *, verdict: str = "good", churned: tuple[int, int] = (2, 2), **changes: Any
+) -> dict[str, Any]:
     write_json(Path("validation/verdict.json"), {"day": DAY, "verdict": verdict, "sentence": "Empty."})
-    write_json(Path("prune.json"), {"finite": True, "tax": {"difference": 0.01}, "delivered": 0.19})
+    write_json(Path("prune.json"), pruned(*churned))
     write_json(Path("evaluation.json"), evaluation(**changes))
     with artefact(Path("pooled"), "pooled", DAY, {}) as folder:
         pool.write_parquet(folder / "pooled.parquet")
@@ -69,6 +71,14 @@ def test_a_day_that_is_held_says_every_reason() -> None:
         "FLOPs delivered is 0.3, above the limit 0.2. Champion 2024-01-04 keeps serving."
     )
     assert read_json(Path("metrics.json"))["verdict"] == "held"
+
+
+def test_a_spike_of_churn_holds_the_day() -> None:
+    found = run(churned=(10, 12))
+    assert found["sentence"] == (
+        "2024-01-05 held: 44.0 % of the served mask changed (inputs +10 −12), above the limit 25 %. "
+        "Champion 2024-01-04 keeps serving."
+    )
 
 
 def test_a_quarantined_day_has_no_gate() -> None:

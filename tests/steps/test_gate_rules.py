@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.steps.gate import Rule, judge
-from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, scores
+from tests.makers import settings
+from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, pruned, scores
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
 
 def rules(pool: pl.DataFrame = GOOD, *, finite: bool = True, **changes: Any) -> dict[str, Rule]:
-    found = judge(DAY, {"finite": finite}, evaluation(**changes), pool, SETTINGS.gate, asked=0.2)
+    found = judge(DAY, pruned(finite=finite), evaluation(**changes), pool, SETTINGS.gate, asked=0.2)
     return {rule.name: rule for rule in found}
 
 
@@ -204,3 +205,43 @@ def test_after_a_lower_budget_a_candidate_no_heavier_than_the_champion_passes() 
     rule = rules(delivered={"candidate": 0.2997, "champion": 0.2999})["budget"]
     assert (rule.verdict, rule.limit) == ("passed", 0.2999)
     assert rules(delivered={"candidate": 0.2997, "champion": 0.2996})["budget"].verdict == "failed"
+
+
+# churn
+
+
+def churn(came: int, went: int, *, takeover: bool = False) -> Rule:
+    found = judge(DAY, pruned(came, went, takeover=takeover), evaluation(), GOOD, SETTINGS.gate, asked=0.2)
+    return {rule.name: rule for rule in found}["churn"]
+
+
+@pytest.mark.parametrize(
+    ("came", "went", "verdict", "reason"),
+    [
+        (0, 0, "passed", "0.0 % of the served mask changed, within the limit 25 %"),
+        (2, 2, "passed", "9.5 % of the served mask changed (inputs +2 −2), within the limit 25 %"),
+        (0, 10, "passed", "25.0 % of the served mask changed (inputs +0 −10), within the limit 25 %"),
+        (6, 6, "failed", "26.1 % of the served mask changed (inputs +6 −6), above the limit 25 %"),
+        (20, 20, "failed", "66.7 % of the served mask changed (inputs +20 −20), above the limit 25 %"),
+    ],
+)
+def test_more_churn_than_swaps_explain_fails(came: int, went: int, verdict: str, reason: str) -> None:
+    rule = churn(came, went)
+    assert (rule.verdict, rule.reason, rule.limit) == (verdict, reason, 0.25)
+    assert rule.value == pytest.approx((came + went) / (40 + came))
+    assert rule.distance == pytest.approx(0.25 - (came + went) / (40 + came))
+
+
+def test_a_takeover_is_reported_and_holds_nothing() -> None:
+    rule = churn(20, 20, takeover=True)
+    assert (rule.verdict, rule.limit, rule.distance) == ("passed", None, None)
+    assert rule.value == pytest.approx(40 / 60)
+    assert rule.reason == (
+        "66.7 % of the served mask changed (inputs +20 −20): a challenger took over, and no limit holds today"
+    )
+
+
+def test_the_packaged_limit_lets_an_ordinary_day_of_any_usual_network_pass() -> None:
+    packaged = settings()
+    swap, groups = packaged.prune.swap, 56
+    assert 2 * swap / (groups + swap) <= packaged.gate.max_churn < 2 * swap / (groups - 1 + swap)

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from recprune.data.features import FeatureSet
 from recprune.errors import NotFiniteError
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line, learn_scale
 from recprune.model.shape import Shape
@@ -17,16 +17,24 @@ from recprune.training.incremental import EPS, MEMORY, learn
 from recprune.training.scoring import mean_log_loss, score
 from tests.networks import TRAIN, events_for, line_of, same, shape_of
 
-SHAPES = [shape_of(), shape_of(2, 0), shape_of(0, 2), shape_of(1, 0, top=()), shape_of(inputs=[4, 11])]
-NAMES = ["both", "ids", "numbers", "one linear feature", "carved"]
+SHAPES = [
+    shape_of(), shape_of(2, 0), shape_of(0, 2), shape_of(1, 0, top=()), shape_of(inputs=[4, 11]),
+    shape_of(3, 1, inputs=[0, 2, 8]), shape_of(family="dcn"), shape_of(3, 0, family="dcn", inputs=[0, 7, 8]),
+    shape_of(family="deepfm"), shape_of(family="deepfm", inputs=[9, 11]), shape_of(family="autoint", heads=3),
+    shape_of(3, 1, family="autoint", attention=2, inputs=[1, 9], attended=[0, 2, 3]),
+]  # fmt: skip
+NAMES = [
+    "both", "ids", "numbers", "one linear feature", "carved", "without two features", "dcn", "carved dcn", "deepfm",
+    "deepfm of pairs alone", "autoint", "carved autoint",
+]  # fmt: skip
 
 
 def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     """Return the gradient of the mean loss by every weight, the whole table included."""
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in line.weights.items()}
-    embedded = weights["embedding"][torch.from_numpy(part.ids).long() + line.offsets()]
+    embedded = weights["embedding"][line.look_up(torch.from_numpy(part.ids))]
     numbers = line.standardize(torch.from_numpy(part.numbers))
-    logit = dlrm.logits(line.shape, weights, embedded, numbers)
+    logit = network.logits(line.shape, weights, embedded, numbers)
     functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label)).backward()  # type: ignore[no-untyped-call]
     return {name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.numpy() for name, w in weights.items()}
 
@@ -45,7 +53,7 @@ def slow_step(line: Line, part: FeatureSet) -> None:
         line.moments[f"{name}.first"] = torch.from_numpy(first).float()
         line.moments[f"{name}.second"] = torch.from_numpy(second).float()
     table, square = line.weights["embedding"].numpy(), line.moments["embedding.square"].numpy()
-    for row in {int(r) for r in (part.ids + line.offsets().numpy()).ravel()}:
+    for row in set(line.look_up(torch.from_numpy(part.ids)).flatten().tolist()):
         g = found["embedding"][row]
         square[row] += np.mean(g**2)
         table[row] -= TRAIN.embedding_learning_rate * g / (np.sqrt(square[row]) + EPS)
@@ -135,14 +143,15 @@ def test_importance_is_that_of_a_loop_over_the_rows(shape: Shape) -> None:
     for n in range(6):
         one = events.rows(slice(n, n + 1))
         kept: dict[str, torch.Tensor] = {}
-        rows = torch.from_numpy(one.ids).long() + start.offsets()
-        embedded = start.weights["embedding"][rows].requires_grad_()
+        embedded = start.weights["embedding"][start.look_up(torch.from_numpy(one.ids))].requires_grad_()
         weights = {k: v.clone().requires_grad_() for k, v in start.weights.items()}
-        logit = dlrm.logits(shape, weights, embedded, start.standardize(torch.from_numpy(one.numbers)), kept)
+        logit = network.logits(shape, weights, embedded, start.standardize(torch.from_numpy(one.numbers)), kept)
         loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(one.label))
         slopes = torch.autograd.grad(loss, list(kept.values()))
         for (kind, value), slope in zip(kept.items(), slopes, strict=True):
-            summed[kind] = summed.get(kind, torch.zeros(value.shape[1])) + (value * slope)[0].detach() ** 2
+            product = (value * slope)[0].detach()
+            each = product.sum(1) if kind == "vectors" else product  # a vector is one group
+            summed[kind] = summed.get(kind, torch.zeros(value.shape[1])) + each**2
     assert line.importance.keys() == shape.widths().keys()
     for kind, total in summed.items():
         torch.testing.assert_close(line.importance[kind], total / 6, rtol=1e-4, atol=1e-9)

@@ -7,24 +7,38 @@ from sklearn.metrics import log_loss
 
 from recprune.data.features import FeatureSet
 from recprune.metrics.scores import probability
-from recprune.model import dlrm
+from recprune.model import network
 from recprune.model.shape import Shape
 from recprune.training import scoring
 from recprune.training.scoring import mean_log_loss, score
-from tests.networks import events_for, line_of, same, shape_of
+from tests.networks import events_for, line_of, masked, same, shape_of
 
 
-@pytest.mark.parametrize("shape", [shape_of(), shape_of(2, 0), shape_of(0, 2)], ids=["both", "ids", "numbers"])
+@pytest.mark.parametrize("shape", [
+    shape_of(), shape_of(2, 0), shape_of(0, 2), shape_of(3, 1, inputs=[1, 8]), shape_of(family="dcn"),
+    shape_of(family="deepfm"), shape_of(3, 1, family="autoint", inputs=[1, 8], attended=[0, 1, 2]),
+], ids=["both", "ids", "numbers", "carved", "dcn", "deepfm", "autoint"])  # fmt: skip
 def test_scores_are_the_logits_of_the_rows_one_by_one(shape: Shape) -> None:
     line = line_of(shape)
     events = events_for(line, 9)
     slow = []
     for n in range(9):
-        rows = torch.tensor([o + int(i) for o, i in zip(line.offsets(), events.ids[n], strict=True)]).long()
+        first = [sum(line.sizes[:i]) for i in range(len(line.sizes))]
+        every = zip(first, line.sizes, events.ids[n], strict=True)
+        rows = torch.tensor([start + int(i) for start, size, i in every if size], dtype=torch.int64)
         numbers = line.standardize(torch.from_numpy(events.numbers[n : n + 1]))
         embedded = line.weights["embedding"][rows].unsqueeze(0)
-        slow.append(float(dlrm.logits(shape, line.weights, embedded, numbers)))
+        slow.append(float(network.logits(shape, line.weights, embedded, numbers)))
     assert score(line, events).tolist() == pytest.approx(slow, rel=1e-5, abs=1e-6)
+
+
+def test_weights_that_a_mask_removes_read_as_zero() -> None:
+    line = masked(line_of(shape_of()))
+    events, slow = events_for(line, 9), line_of(shape_of())
+    for name, mask in line.masks.items():
+        slow.weights[name][~mask] = 0
+    assert score(line, events).tobytes() == score(slow, events).tobytes()
+    assert same(line, masked(line_of(shape_of())))
 
 
 def test_more_rows_than_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:

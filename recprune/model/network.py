@@ -1,9 +1,7 @@
-"""DLRM as pure functions on named tensors, dense or carved.
+"""A network as pure functions on named tensors, dense or carved, of any family.
 
-Naumov et al. 2019, arXiv 1906.00091; the columns of the vectors are inputs of the top network too.
-
-Legend: B rows, F categorical features, Q numbers, V vectors, D embedding width, R rows of the table,
-K kept inputs.
+Legend: B rows, F categorical features that are read, Q numbers, V vectors that are read, D embedding width,
+R rows of the table.
 """
 
 import math
@@ -11,11 +9,13 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from recprune.model.families import FAMILIES
+from recprune.model.families.family import Tensors, tower
 from recprune.model.shape import Shape
 
-Tensors = dict[str, Tensor]
+__all__ = ["CLIP", "LARGEST", "Tensors", "compress", "initial_rows", "initial_weights", "logits", "standardize"]
+
 CLIP = 8.0
 """Largest standardized number."""
 LARGEST = 3e38
@@ -23,13 +23,19 @@ LARGEST = 3e38
 
 
 def initial_weights(shape: Shape, generator: torch.Generator) -> Tensors:
-    """Draw the fully connected layers' weights: He's uniform for ReLU, Xavier-like for the last; biases 0."""
+    """Draw the fully connected layers' weights: He's uniform for ReLU, Xavier-like for the others; biases 0.
+
+    The linear part of DeepFM starts as a factorization machine: 1 for pairs, 0 for columns.
+    """
     weights: Tensors = {}
     for name, inputs, outputs in shape.layers():
-        gain = 0.5**0.5 if name == f"top.{len(shape.top)}" else 1.0  # no ReLU follows the last
+        gain = 1.0 if name.startswith(("top", "bottom")) and name != f"top.{len(shape.top)}" else 0.5**0.5
         bound = gain * (6.0 / max(inputs, 1)) ** 0.5
         weights[f"{name}.weight"] = (torch.rand(outputs, inputs, generator=generator) * 2 - 1) * bound
         weights[f"{name}.bias"] = torch.zeros(outputs)
+    if "wide.weight" in weights:
+        pairs = torch.arange(len(shape.inputs)) >= shape.counts()["columns"]
+        weights["wide.weight"] = pairs.float().unsqueeze(0)
     return weights
 
 
@@ -71,41 +77,14 @@ def logits(
     """Return the logit of each row (B,).
 
     Args:
-        shape: sizes; `inputs` says what the first top layer reads.
+        shape: family and sizes; `inputs` says what is read.
         weights: the fully connected layers.
-        embedded: embedding rows of the batch (B, F, D).
+        embedded: embedding rows of the features that are read (B, F, D).
         numbers: standardized numbers (B, 2Q).
-        keep: where given, receives the first top layer's inputs and every hidden layer's activations.
+        keep: where given, receives the groups' activations: inputs, hidden layers, what the family adds.
     """
     vectors = embedded
-    if shape.numeric:
-        hidden = _tower(weights, "bottom", len(shape.bottom), numbers, keep)
+    if shape.numeric and 0 in shape.reading.vectors:
+        hidden = tower(weights, "bottom", len(shape.bottom), numbers, keep)
         vectors = torch.cat([hidden.unsqueeze(1), embedded], dim=1)  # (B, V, D)
-    inputs = select_inputs(shape, vectors)  # (B, K)
-    if keep is not None:
-        keep["inputs"] = inputs
-    return _tower(weights, "top", len(shape.top), inputs, keep).squeeze(1)
-
-
-def select_inputs(shape: Shape, vectors: Tensor) -> Tensor:
-    """Compute the kept columns and pairs of the vectors (B, V, D) → (B, K)."""
-    columns = [i for i in shape.inputs if i < shape.columns]
-    flat = vectors.flatten(1)
-    kept = flat if len(columns) == shape.columns else flat[:, columns]
-    pairs = [shape.pair(i) for i in shape.inputs if i >= shape.columns]
-    if not pairs:
-        return kept
-    first, second = [i for i, _ in pairs], [j for _, j in pairs]
-    if len(pairs) > len(shape.vectors):  # one matrix product is cheaper than many gathered ones
-        dots = torch.bmm(vectors, vectors.transpose(1, 2))[:, first, second]
-    else:
-        dots = (vectors[:, first] * vectors[:, second]).sum(2)
-    return torch.cat([kept, dots], dim=1)
-
-
-def _tower(weights: Mapping[str, Tensor], part: str, hidden: int, x: Tensor, keep: Tensors | None) -> Tensor:
-    for i in range(hidden):
-        x = torch.relu(functional.linear(x, weights[f"{part}.{i}.weight"], weights[f"{part}.{i}.bias"]))
-        if keep is not None:
-            keep[f"{part}.{i}"] = x
-    return functional.linear(x, weights[f"{part}.{hidden}.weight"], weights[f"{part}.{hidden}.bias"])
+    return FAMILIES[shape.family].logits(shape, weights, vectors, keep)

@@ -1,0 +1,36 @@
+"""The policy `d2s`: the schedule of Ye et al. 2020: carve from today's dense line every r days, serve at once."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recprune.data.features import FeatureSet
+from recprune.pruning.carving import carve_to_ramp
+from recprune.pruning.control import Control
+from recprune.pruning.policy import Learn, Lines, Policy, Today
+
+PARTS = 4
+"""Parts of the day's pass: the ramp ends after the third, the last one lets the sparse line settle."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseToSparse(Policy):
+    """Every r days the served line is carved anew, the whole ramp inside one day's pass, and served untested."""
+
+    needs_dense: bool = True
+    every: int = 4
+    """Days from one carving to the next, r."""
+
+    def train(self, lines: Lines, control: Control, events: FeatureSet, learn: Learn, today: Today) -> None:
+        """Give each line the day's pass; on a carving day the served line is a copy of dense, cut as it learns."""
+        if (today.number + 1) % self.every:
+            super().train(lines, control, events, learn, today)
+            return
+        settings = replace(today.settings, carve_days=PARTS)
+        carved = lines["dense"].copy()
+        for number, rows in enumerate(np.array_split(np.arange(len(events)), PARTS)):
+            part = events.rows(slice(int(rows[0]), int(rows[-1]) + 1)) if len(rows) else events.rows(slice(0, 0))
+            learn("served", carved, part, number)
+            carved, _ = carve_to_ramp(carved, part, number + 1, today.budget, settings)
+        lines["served"] = carved
+        learn("dense", lines["dense"], events, 0)

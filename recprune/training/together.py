@@ -1,0 +1,60 @@
+"""The lines' passes of a day, side by side: one core each, so that the served line learns while dense does.
+
+No line reads what another one writes, so the bytes are those of one pass after the other.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from recprune.data.features import FeatureSet
+from recprune.errors import NotFiniteError
+from recprune.model.checkpoint import check_sound
+from recprune.model.line import Line
+from recprune.model.threads import use_threads
+from recprune.settings import TrainSettings
+from recprune.training.incremental import learn
+
+
+def learn_together(
+    lines: Mapping[str, Line],
+    events: FeatureSet,
+    settings: TrainSettings,
+    seed: int,
+    progress: Callable[[int], None],
+) -> dict[str, NotFiniteError]:
+    """Give each line one pass over the events, in place.
+
+    torch releases the interpreter while it computes; each line's pass computes with `settings.threads`.
+
+    Args:
+        lines: with rows for the events' vocabulary.
+        events: of the day's pass.
+        settings: learning rates, batch size, threads.
+        seed: of the order, the same for all lines.
+        progress: called with the rows that all lines together have done.
+
+    Returns:
+        By name what made a line non-finite; such a line holds what the batches before taught and must not
+        be used.
+    """
+    done, lock = dict.fromkeys(lines, 0), Lock()
+
+    def one(name: str) -> NotFiniteError | None:
+        def at(rows: int, _total: int) -> None:
+            with lock:
+                done[name] = rows
+                progress(sum(done.values()))
+
+        use_threads(settings.threads)  # OpenMP keeps the number per thread
+        try:
+            learn(lines[name], events, settings, seed, at)
+            check_sound(name, lines[name])
+        except NotFiniteError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(max_workers=min(len(lines), os.cpu_count() or 1) or 1) as pool:
+        found = dict(zip(lines, pool.map(one, lines), strict=True))
+    return {name: error for name, error in found.items() if error is not None}
