@@ -55,3 +55,19 @@ def test_the_base_rate_is_an_interval(base_rate: list[float]) -> None:
     raw = packaged_params()["validate"] | {"base_rate": base_rate}
     with pytest.raises(SettingsError, match=r"it must be \[lowest, highest\]\.$"):
         parse_settings(ValidateSettings, raw, "params.yaml")
+
+
+def test_a_budget_may_be_a_latency() -> None:
+    raw = packaged_params()
+    raw["prune"]["budget"] = "p99 <= 0.4 ms @ 128"
+    assert parse_settings(Settings, raw, "params.yaml").prune.budget == "p99 <= 0.4 ms @ 128"
+    raw["prune"]["budget"] = "p98 <= 0.4 ms @ 128"
+    with pytest.raises(SettingsError, match=r"^params\.yaml: prune: 'p98 <= 0\.4 ms @ 128': p98 is no percentile"):
+        parse_settings(Settings, raw, "params.yaml")
+
+
+def test_heads_share_the_width_of_an_embedding() -> None:
+    raw = packaged_params()
+    raw["model"] |= {"family": "autoint", "attention_heads": 3}
+    with pytest.raises(SettingsError, match=r"attention_heads is 3, embedding 16; the heads share"):
+        parse_settings(Settings, raw, "params.yaml")

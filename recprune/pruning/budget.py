@@ -74,8 +74,8 @@ def _latency_budget(dense: Shape, settings: PruneSettings, written: str, measure
     if least > limit:
         raise SettingsError(
             f"params.yaml: prune.budget is {written}, but on this machine the call and the look-ups of all "
-            f"features alone take {fixed:.4f} ms and the smallest network that the floors allow (prune.min_neurons "
-            f"{settings.min_neurons}, prune.min_inputs {settings.min_inputs:g}) {least:.4f} ms, the dense one "
-            f"{whole:.4f}: raise the budget, lower the floors, or score fewer rows a call."
+            f"features alone take {fixed:.4g} ms and the smallest network that the floors allow (prune.min_neurons "
+            f"{settings.min_neurons}, prune.min_inputs {settings.min_inputs:g}) {least:.4g} ms, the dense one "
+            f"{whole:.4g}: raise the budget, lower the floors, or score fewer rows a call."
         )
     return Budget(cost=measured, dense=whole, limit=min(limit, whole))

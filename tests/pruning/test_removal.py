@@ -1,6 +1,7 @@
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from recprune.model.line import Line
 from recprune.pruning.cost import Cost, Flops, Parameters
 from recprune.pruning.removal import remove
 from recprune.pruning.shrink import keep_groups
-from tests.networks import PRUNE, line_of, shape_of, shapes
+from tests.networks import FAMILIES, PRUNE, line_of, reading, shape_of, shapes
 from tests.pruning.slow_removal import LookUps, can_return, losses_of, slow_removal
 
 OPEN = replace(PRUNE, min_neurons=1, min_inputs=0.0)
@@ -47,6 +48,37 @@ def test_the_path_is_the_slow_one(case: Case, neurons: int, inputs: float) -> No
     else:
         found = remove(line, losses, cost, target, floors).kept
         assert {kind: index.tolist() for kind, index in found.items()} == slow
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=["flops", "parameters", "look-ups"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_path_is_the_slow_one_where_vectors_go_one_after_another(family: str, cost: Cost) -> None:
+    """Few inputs a vector, of very different importance: the last reader of one is worth more than it seems."""
+    dense = shape_of(5, 1, family=family, embedding=2, bottom=(2,), top=(3,))
+    for seed in range(12):
+        draw = np.random.default_rng(seed)
+        line = line_of(reading(dense, sorted(draw.permutation(dense.inputs)[:9].tolist())), seed)
+        line.importance = {k: torch.from_numpy(np.exp(draw.normal(0, 2, len(v)))) for k, v in line.importance.items()}
+        losses = losses_of(line)
+        if seed % 2:
+            losses = {k: v * torch.from_numpy(draw.integers(1, 4, len(v))) for k, v in losses.items()}
+        for share in (0.2, 0.35, 0.5, 0.7):
+            target = share * cost(line.shape, line.shape.counts())
+            slow = slow_removal(line, losses, cost, target, OPEN)
+            if slow is not None:
+                found = remove(line, losses, cost, target, OPEN)
+                assert {kind: index.tolist() for kind, index in found.kept.items()} == slow
+
+
+def test_a_vector_that_comes_back_is_paid_for_once() -> None:
+    # 40 columns of 5 features, 2 neurons: 2·(40·2 + 2) + 5·50 = 414; without c0's 8 columns 332; without a neuron,
+    # which saves more than the 50 of a look-up, 266: then c0 returns for 50 + 2 and six more of its columns for 2 each
+    line = line_of(shape_of(5, 0, embedding=8, top=(2,), inputs=range(40)))
+    first = torch.arange(40) < 8
+    line.importance = {"inputs": torch.arange(40) * torch.where(first, 1e-3, 1e3), "top.0": torch.tensor([9.0, 9.0])}
+    found = remove(line, losses_of(line), LookUps(), 331, OPEN)
+    assert (found.kept["inputs"].tolist(), found.kept["top.0"].tolist()) == (list(range(1, 40)), [1])
+    assert found.cost == 266 + 50 + 7 * 2
 
 
 @settings(max_examples=150)

@@ -46,7 +46,7 @@ def pruned(came: int = 2, went: int = 2, *, finite: bool = True, takeover: bool 
     inputs, neurons = {"before": 20, "came": came, "went": went}, {"before": 20, "came": 0, "went": 0}
     overall = (came + went) / (40 + came)
     churn = {"overall": overall, "takeover": takeover, "kinds": {"inputs": inputs, "top.0": neurons}}
-    return {"finite": finite, "tax": {"difference": 0.01}, "delivered": 0.19, "churn": churn}
+    return {"finite": finite, "tax": {"difference": 0.01}, "asked": 0.2, "delivered": 0.19, "churn": churn}
 
 
 def evaluation(champion: str = CHAMPION, **changes: Any) -> dict[str, Any]:
