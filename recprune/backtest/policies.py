@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 import yaml
 
@@ -32,6 +33,8 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "acdc": lambda: Masked(method="acdc"),
     "incremental_prior": Prior,
 }
+COMMON = ("budget", "cost")
+"""Settings that a policy cannot have for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +71,48 @@ def choose(text: str, prune: PruneSettings, budget: float) -> Chosen:
         hint = f"; did you mean {near[0]}?" if near else "."
         raise SettingsError(f"--policies: {name!r} is not a policy; it must be one of {', '.join(POLICIES)}{hint}")
     policy, raw = POLICIES[name](), asdict(prune) | {"budget": budget}
-    own = {f.name for f in fields(policy)} - {"needs_dense", "method"}
+    own = sorted({f.name for f in fields(policy)} - {"needs_dense", "method"})
+    known = [] if name == "dense" else [*own, *(key for key in raw if key not in COMMON)]
     for pair in pairs:
         key, equals, value = pair.partition("=")
-        if not equals or (key not in own and key not in raw):
-            near = difflib.get_close_matches(key, [*own, *raw], n=1)
-            raise SettingsError(
-                f"--policies: {text}: {pair!r} is not SETTING=VALUE of {name} "
-                f"({', '.join([*sorted(own), *raw])}){f'; did you mean {near[0]}?' if near else '.'}"
-            )
+        if not equals or key not in known:
+            raise SettingsError(f"--policies: {text}: {_unknown(pair, name, known)}")
         if key in own:
-            policy = _with(policy, key, yaml.safe_load(value), text)
+            policy = _with(policy, key, _value(value), text)
         else:
-            raw[key] = yaml.safe_load(value)
+            raw[key] = _value(value)
     return Chosen(text, policy, parse_settings(PruneSettings, raw, f"--policies: {text}"), budget)
 
 
-def _with(policy: Policy, key: str, value: object, text: str) -> Policy:
-    kind = type(getattr(policy, key))
-    if kind is float and isinstance(value, int):
+def _unknown(pair: str, name: str, known: list[str]) -> str:
+    """Say what is wrong with a setting, with the nearest valid name."""
+    key = pair.partition("=")[0]
+    if key in COMMON:
+        return f"{key} is the same for all policies, or they could not be compared: say --budget, or set prune.cost."
+    if not known:
+        return f"{name} has nothing to set: it is the full model that the others are compared with."
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near and near[0] != key else "."
+    return f"{pair!r} is not SETTING=VALUE of {name} ({', '.join(known)}){hint}"
+
+
+def _value(text: str) -> object:
+    """Read a value as params.yaml would; what is no YAML is text."""
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: a date like 2024-13-45
+        return text
+
+
+def _with(policy: Policy, key: str, value: Any, text: str) -> Policy:
+    default = getattr(policy, key)
+    kind = type(default)
+    if kind is float and type(value) is int:
         value = float(value)
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and int(str(value)) < 1):
-        raise SettingsError(
-            f"--policies: {text}: {key} is {value!r}; it must be of the kind of {getattr(policy, key)!r}"
-            f"{', at least 1' if kind is int else ''}."
-        )
-    return replace(policy, **{key: value})
+    if type(value) is not kind or (isinstance(value, int) and value < 1):
+        rule = {int: "a whole number, at least 1", float: "a number", str: "a word"}[kind]
+        raise SettingsError(f"--policies: {text}: {key} is {value!r}; it must be {rule}, as {default!r}.")
+    try:
+        return replace(policy, **{key: value})
+    except SettingsError as error:
+        raise SettingsError(f"--policies: {text}: {error}") from None

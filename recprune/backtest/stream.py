@@ -13,7 +13,7 @@ from recprune.data.features import FeatureSet, encode, split_tail
 from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, Source
 from recprune.data.vocabulary import Vocabulary
-from recprune.errors import RecpruneError
+from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.files import MANIFEST, artefact, open_artefact
 from recprune.settings import FeaturizeSettings
 
@@ -31,6 +31,11 @@ class Day:
     """Rows per feature of that vocabulary."""
 
 
+def first_sizes(schema: Schema) -> tuple[int, ...]:
+    """Return the rows per feature of a vocabulary that knows no id."""
+    return (1,) * len(schema.categorical)
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """Decoded days on disk."""
@@ -42,10 +47,6 @@ class Stream:
     rows: tuple[int, ...]
     base_rate: tuple[float, ...]
     sizes: tuple[tuple[int, ...], ...]
-
-    def first_sizes(self) -> tuple[int, ...]:
-        """Return the rows of a vocabulary that knows no id."""
-        return (1,) * len(self.schema.categorical)
 
     def day(self, number: int) -> Day:
         """Map a day's arrays into memory."""
@@ -73,8 +74,15 @@ def decode(
 
     Days without data are left out. Peak memory is that of two days.
 
+    Args:
+        source: gives the raw rows.
+        days: to read, in order.
+        settings: of the vocabulary and the held-back tail.
+        folder: of the stream; its vocabulary lies beside it.
+        progress: called with days done and days in all.
+
     Raises:
-        RecpruneError: no day has events.
+        SettingsError: no day has events.
         DamagedArtefactError: what lies in the folder was changed.
     """
     if not (folder / MANIFEST).is_file():
@@ -98,7 +106,7 @@ def decode(
                 about["sizes"].append(list(found.sizes))
                 last = vocabulary
             if not about["days"]:
-                raise RecpruneError(
+                raise SettingsError(
                     f"{source.name} has no events from {days[0]} to {days[-1]}; choose other days (--from, --to)."
                 )
             last.save(folder.with_suffix(".vocabulary"), about["days"][-1])
@@ -106,8 +114,16 @@ def decode(
 
 
 def open_stream(folder: Path) -> Stream:
-    """Return a decoded stream, its digests checked."""
-    about = open_artefact(folder, "stream")
+    """Return a decoded stream, its digests checked.
+
+    Raises:
+        DamagedArtefactError: it was changed since it was decoded.
+    """
+    try:
+        about = open_artefact(folder, "stream")
+    except DamagedArtefactError as error:
+        what = str(error).partition(";")[0]
+        raise DamagedArtefactError(f"{what}; delete {folder}, the same command decodes it again.") from None
     return Stream(
         folder=folder,
         digest=about["digest"],

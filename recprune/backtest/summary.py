@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from recprune.backtest.trial import Trial
-from recprune.metrics.bootstrap import Comparison, compare, holm, verdict
+from recprune.metrics.bootstrap import compare, holm, verdict
 
 MARGIN = 0.005
 """Relative NE by which a policy may be worse and still be called non-inferior."""
 AGAINST = ("dense", "small_dense")
+JUDGED = "ads"
+"""The policy whose claims were fixed beforehand; the others' comparisons describe, without a verdict."""
+NOT_JUDGED = {"verdict": None, "reason": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,14 @@ class Run:
     latency: dict[str, dict[str, float]] | None
 
     @property
+    def is_dense(self) -> bool:
+        """Say whether this is the full model."""
+        return self.trial.chosen.name == "dense"
+
+    @property
     def budget(self) -> float:
         """Return the budget that was asked for; dense has all."""
-        return 1.0 if self.asked.partition(":")[0] == "dense" else self.trial.chosen.budget
+        return 1.0 if self.is_dense else self.trial.chosen.budget
 
 
 def trial_json(run: Run, first: int) -> dict[str, Any]:
@@ -59,42 +67,29 @@ def trial_json(run: Run, first: int) -> dict[str, Any]:
 def comparisons(runs: Sequence[Run], budgets: Sequence[float], first: int) -> list[dict[str, Any]]:
     """Compare every policy with dense and with small_dense at each budget, on the days from `first` on.
 
-    The primary comparisons, ads − small_dense at each budget, share their error (Holm).
+    The primary comparisons, ads − small_dense at each budget, share their error (Holm). They and ads − dense
+    are judged.
     """
-    found = list(_compared(runs, budgets, first))
-    primary = [row for row, _ in found if row["policy"] == "ads" and row["against"] == "small_dense"]
+    found = [row for budget in budgets for row in _compared(runs, budget, first)]
+    primary = [row for row in found if (row["policy"], row["against"]) == (JUDGED, "small_dense")]
     known = [row for row in primary if row["p"] is not None]
     for row, p in zip(known, holm([row["p"] for row in known]), strict=True):
         row["p_holm"] = p
-    return [row for row, _ in found]
+    return found
 
 
-def _compared(runs: Sequence[Run], budgets: Sequence[float], first: int) -> Iterator[tuple[dict[str, Any], Comparison]]:
-    for budget in budgets:
-        arms: dict[str, list[Run]] = {}
-        for run in runs:
-            if run.budget in (budget, 1.0) and not run.record["failed"]:
-                arms.setdefault(run.asked, []).append(run)
-        for policy in arms:
-            for against in AGAINST:
-                if policy == against or against not in arms or (policy == "dense"):
-                    continue
-                ours, theirs = _paired(arms[policy], arms[against], first)
-                if len(ours) == 0:
-                    continue
-                result = compare(ours, theirs)
-                judged = verdict(result, MARGIN)
-                yield (
-                    {
-                        "policy": policy,
-                        "against": against,
-                        "budget": budget,
-                        **result.to_json(),
-                        "p_holm": None,
-                        **judged.to_json(),
-                    },
-                    result,
-                )
+def _compared(runs: Sequence[Run], budget: float, first: int) -> Iterator[dict[str, Any]]:
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run.is_dense or run.budget == budget) and not run.record["failed"]:
+            arms.setdefault(run.asked, []).append(run)
+    pairs = [(p, a) for p in arms for a in AGAINST if a in arms and a != p and p != "dense"]
+    for policy, against in pairs:
+        ours, theirs = _paired(arms[policy], arms[against], first)
+        if len(ours):
+            result = compare(ours, theirs)
+            row = {"policy": policy, "against": against, "budget": budget, **result.to_json(), "p_holm": None}
+            yield row | (verdict(result, MARGIN).to_json() if policy == JUDGED else NOT_JUDGED)
 
 
 def _paired(ours: Sequence[Run], theirs: Sequence[Run], first: int) -> tuple[Any, Any]:

@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from recprune.backtest.policies import Chosen
-from recprune.backtest.stream import Day, Stream
+from recprune.backtest.stream import Day, Stream, first_sizes
 from recprune.data.features import FeatureSet
-from recprune.errors import NotFiniteError
+from recprune.data.schema import Schema
+from recprune.errors import NotFiniteError, SettingsError
 from recprune.metrics.scores import normalized_entropy, probability
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape
@@ -66,6 +67,27 @@ class Trial:
             "days": self.days,
         }
 
+    def title(self) -> str:
+        """Return what tells it from other trials of a stream."""
+        rates = f"{self.train.learning_rate:g} and {self.train.embedding_learning_rate:g}"
+        where = f"budget {self.chosen.budget:g}, seed {self.train.seed}, learning rates {rates}"
+        return f"{self.chosen.text} ({where}, {self.days} days)"
+
+    def check(self, schema: Schema) -> None:
+        """Check that it can begin.
+
+        Raises:
+            SettingsError: the budget cannot be reached, or the policy does not fit the model or its settings.
+        """
+        shape, policy, seed = dense_shape(schema, self.model), self.chosen.policy, self.train.seed
+        budget = budget_for(shape, self.chosen.prune)
+        policy.begin(shape, first_sizes(schema), budget, seed)
+        pace = Pace(steps_a_day=1, warm_days=1, carve_days=1, share=budget.share, seed=seed)
+        try:
+            policy.hook("served", pace)
+        except ValueError as error:
+            raise SettingsError(str(error)) from None
+
 
 @dataclass(slots=True)
 class Record:
@@ -87,16 +109,21 @@ def replay(stream: Stream, trial: Trial, progress: Callable[[int], None]) -> tup
     """Replay a trial; returns its record and the line that would be served in the end.
 
     A line that turns non-finite ends the trial: the record says so and its remaining days are None.
+
+    Args:
+        stream: decoded.
+        trial: what is replayed.
+        progress: called with the days that are done.
     """
     run = _Replay(stream, trial)
     for number in range(trial.days):
-        progress(number)
         try:
             run.day(number)
         except NotFiniteError as error:
             run.record.failed = f"{stream.days[number]}: {error}"
             run.record.ne += [None] * (trial.days - len(run.record.ne))
             break
+        progress(number + 1)
     run.record.decisions = list(run.decisions)
     return run.record, run.served
 
@@ -109,8 +136,8 @@ class _Replay:
         self.policy, self.prune = trial.chosen.policy, trial.chosen.prune
         shape, seed = dense_shape(stream.schema, trial.model), trial.train.seed
         self.budget: Budget = budget_for(shape, self.prune)
-        own = self.policy.begin(shape, stream.first_sizes(), self.budget, seed)
-        self.lines = {"served": own} if own else {"dense": new_line(shape, stream.first_sizes(), seed)}
+        own = self.policy.begin(shape, first_sizes(stream.schema), self.budget, seed)
+        self.lines = {"served": own} if own else {"dense": new_line(shape, first_sizes(stream.schema), seed)}
         self.control, self.decisions = Control(), list[str]()
         self.carves = own is None
         steps = -(-int(np.median(stream.rows)) // trial.train.batch)
@@ -138,14 +165,15 @@ class _Replay:
         today = self._today(day, number, scores)
         begun = time.perf_counter()
         policy = self.policy if today.number >= 0 else Policy()
-        policy.train(self.lines, self.control, day.learn, self._learner(day, number), today)
+        policy.train(self.lines, self.control, day.learn, self._learner(day, number, policy), today)
         self._prune(today, number)
         self.record.train_seconds += time.perf_counter() - begun
         self._note(before)
 
     def _score(self, day: Day) -> pl.DataFrame:
         label = np.asarray(day.score.label)
-        columns = {f"p_{name}": probability(score(line, known(day.score, line))) for name, line in self.lines.items()}
+        with np.errstate(invalid="ignore"):  # a line that broke gives NaN, which its next pass refuses
+            columns = {f"p_{n}": probability(score(line, known(day.score, line))) for n, line in self.lines.items()}
         return pl.DataFrame({"label": label, **columns})
 
     def _today(self, day: Day, number: int, scores: pl.DataFrame) -> Today:
@@ -160,12 +188,12 @@ class _Replay:
             seed=self.trial.train.seed,
         )
 
-    def _learner(self, day: Day, number: int) -> Callable[[str, Line, FeatureSet, int], None]:
+    def _learner(self, day: Day, number: int, policy: Policy) -> Callable[[str, Line, FeatureSet, int], None]:
         def one(name: str, line: Line, events: FeatureSet, part: int) -> None:
             seed = self.trial.train.seed * 1_000_003 + 8 * number + part
             grow_rows(line, day.sizes, seed)
             self.record.training_flops += 3.0 * line.shape.flops() * len(events)
-            learn(line, events, self.trial.train, seed, hook=self.policy.hook(name, self.pace))
+            learn(line, events, self.trial.train, seed, hook=policy.hook(name, self.pace))
 
         return one
 

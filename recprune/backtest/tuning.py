@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from recprune.backtest.policies import Chosen, choose
+from recprune.backtest.policies import choose
 from recprune.backtest.trial import SETTLING, Trial
+from recprune.errors import SettingsError
 from recprune.pruning.static import READS, TOPS
 from recprune.settings import TrainSettings
 
@@ -93,17 +94,33 @@ def structures(trial: Trial, run: Run) -> list[Trial]:
     """Return `small_dense` trials of the best hand-made structures, for `tune`; another trial as it is.
 
     All shapes × ways to read that fit are tried at the given learning rate and at twice that.
+
+    Raises:
+        SettingsError: no structure is within the budget.
     """
-    if trial.chosen.text != "small_dense":
+    if not is_open(trial):
         return [trial]
-    chosen = [_structure(trial.chosen, top, reads) for top in TOPS for reads in READS]
-    candidates = [replace(trial, chosen=c, days=trial.schedule.tuned) for c in chosen]
+    candidates = [replace(c, days=trial.schedule.tuned) for c in every_structure(trial)]
     tried = [replace(c, train=at(c.train, (i, 0))) for c in candidates for i in (0, 1)]
-    scores = [tuning_score(record, t) for record, t in zip(run(tried), tried, strict=True)]
+    records = run(tried)
+    scores = [tuning_score(record, t) for record, t in zip(records, tried, strict=True)]
     best = {n: min(scores[2 * n : 2 * n + 2]) for n in range(len(candidates))}
-    order = sorted(best, key=lambda n: (best[n], n))[:STRUCTURES]
+    order = sorted((n for n in best if np.isfinite(best[n])), key=lambda n: (best[n], n))[:STRUCTURES]
+    if not order:
+        raise SettingsError(f"none of the structures of small_dense could be trained; of the first: {_why(records)}")
     return [replace(trial, chosen=candidates[n].chosen) for n in order]
 
 
-def _structure(chosen: Chosen, top: str, reads: str) -> Chosen:
-    return choose(f"small_dense:top={top}:reads={reads}", chosen.prune, chosen.budget)
+def is_open(trial: Trial) -> bool:
+    """Say whether tuning chooses the trial's structure too."""
+    return trial.chosen.text == "small_dense"
+
+
+def every_structure(trial: Trial) -> list[Trial]:
+    """Return the trial with each of the hand-made structures."""
+    texts = [f"small_dense:top={top}:reads={reads}" for top in TOPS for reads in READS]
+    return [replace(trial, chosen=choose(text, trial.chosen.prune, trial.chosen.budget)) for text in texts]
+
+
+def _why(records: Sequence[Mapping[str, Any]]) -> str:
+    return next((str(record["failed"]) for record in records if record["failed"]), "its days have no NE.")

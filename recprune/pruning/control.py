@@ -78,7 +78,7 @@ def tax_rise(taxes: Sequence[float]) -> float:
     x = tax / σ, σ from the mean absolute difference of neighbouring days, which a rise
     of the level hardly moves: σ = √π / 2 · mean |x_t − x_{t−1}| for independent normal days. Each day must
     rise by the allowance above the running mean before it counts, so that noise alone rarely adds up: at a
-    threshold of 5 independent normal days call in one year of four; a rise by one σ is seen in about ten
+    threshold of 5 independent normal days call in one year of three; a rise by one σ is seen in about ten
     days, by two σ in about four (Page 1954; a cumulative sum with k = ½ in the terms of quality control).
     0 with fewer than FEWEST_TAXES days, or if they are all equal.
 
