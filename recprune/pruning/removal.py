@@ -5,9 +5,8 @@ fits put back in reverse order.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import comb
 
 import torch
@@ -35,7 +34,8 @@ class Removal:
 def remove(line: Line, losses: Mapping[str, Tensor], cost: Cost, target: float, settings: PruneSettings) -> Removal:
     """Walk the removal path until the network costs at most `target`.
 
-    At each step the group with the least loss per saved cost, given the widths at that point, goes; of
+    At each step the group with the least loss per saved cost, given the widths at that point, goes, or, where
+    look-ups cost, all inputs of a feature together, as only the last of them saves the look-up; of
     equal ones the first kind by name, columns before pairs, the first position. From the first network in
     the target, groups come back in reverse order as long as they fit.
 
@@ -109,29 +109,40 @@ class _Walk:
         self.loss = {kind: values.tolist() for kind, values in losses.items()}
         self.kept = {kind: set(range(len(v))) for kind, v in line.importance.items()}
         self.counts = line.shape.counts()
-        self.cost = cost(self.shape, self.counts)
+        self.cost, self._smooth = cost(self.shape, self.counts), cost.smooth(self.shape, self.counts)
         self.path: list[tuple[str, int]] = []
         self._queues = _queues(line)
         self._vectors = [line.shape.vectors_of(i) for i in line.shape.inputs]
         self._readers = Counter(v for vectors in self._vectors for v in vectors)
         """How many inputs that are left read each vector."""
+        self._by_loss = sorted(self.kept["inputs"], key=lambda i: (self.loss["inputs"][i], i))
 
     def step(self) -> bool:
-        """Remove the cheapest group; False if every kind is at its floor."""
-        best: tuple[float, float, str, int] | None = None
+        """Remove the cheapest group, or all inputs of a vector; False if every kind is at its floor."""
+        best: tuple[float, float, str, list[int]] | None = None
+        for kind, groups in self._candidates():
+            less = self._cost_of.smooth(self.shape, self._without(kind, groups))
+            price = sum(self.loss[kind][group] for group in groups) / max(self._smooth - less, 1e-12)
+            if best is None or price < best[0]:
+                best = (price, less, kind, groups)
+        if best is None:
+            return False
+        _, self._smooth, kind, groups = best
+        self._remove(kind, groups)
+        self.cost = self._cost_of(self.shape, self.counts)
+        return True
+
+    def _candidates(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield what may go next: of each queue the group that matters least; where look-ups cost, whole features."""
         for kind, queue in self._queues:
             while queue and queue[0] not in self.kept[kind]:
                 queue.popleft()  # it went, by itself or with its vector
-            for group in filter(partial(self._may_go, kind), self._heads(kind, queue)):
-                less = self._cost_of(self.shape, self._without(kind, group))
-                price = self.loss[kind][group] / max(self.cost - less, 1e-12)
-                if best is None or price < best[0]:
-                    best = (price, less, kind, group)
-        if best is None:
-            return False
-        _, self.cost, kind, group = best
-        self._remove(kind, group)
-        return True
+            yield from ((kind, [group]) for group in self._heads(kind, queue) if self._may_go(kind, [group]))
+        if self._cost_of.look_ups and not self.shape.attended:
+            for vector in [v for v, readers in self._readers.items() if readers > 1]:
+                groups = [i for i in self._by_loss if i in self.kept["inputs"] and vector in self._vectors[i]]
+                if self._may_go("inputs", groups):
+                    yield "inputs", groups
 
     def _heads(self, kind: str, queue: deque[int]) -> list[int]:
         """Return, of a queue's groups whose removal saves the same, the one that matters least."""
@@ -167,27 +178,28 @@ class _Walk:
         """Name the kinds that cannot shrink further."""
         return [kind for kind in sorted(self.kept) if len(self.kept[kind]) <= self.floors[kind]]
 
-    def _may_go(self, kind: str, group: int) -> bool:
+    def _may_go(self, kind: str, groups: Sequence[int]) -> bool:
         if kind.startswith("bottom") and not self.counts["numbers"]:
             return False
         if kind == "vectors":
-            left = len(self.kept["inputs"]) - self._readers[self.shape.attended[group]]
+            left = len(self.kept["inputs"]) - self._readers[self.shape.attended[groups[0]]]
             return len(self.kept[kind]) > self.floors[kind] and left >= self.floors["inputs"]
-        return len(self.kept[kind]) > self.floors[kind]
+        return len(self.kept[kind]) - len(groups) >= self.floors[kind]
 
     def _is_readable(self, group: int) -> bool:
         if not self.shape.attended:
             return True
         return self.shape.attended.index(self._vectors[group][0]) in self.kept["vectors"]
 
-    def _without(self, kind: str, group: int) -> dict[str, int]:
+    def _without(self, kind: str, groups: Sequence[int]) -> dict[str, int]:
         counts = dict(self.counts)
         if kind == "vectors":
+            number = self.shape.attended[groups[0]]
             counts["vectors"] -= 1
-            counts["columns"] -= self._readers[self.shape.attended[group]]
-            counts["numbers"] = int(counts["numbers"] and not self._is_numbers(self.shape.attended[group]))
+            counts["columns"] -= self._readers[number]
+            counts["numbers"] = int(counts["numbers"] and not self._is_numbers(number))
         elif kind == "inputs":
-            self._shift(counts, group, -1)
+            self._shift(counts, groups, -1)
         else:
             counts[kind] -= 1
         return counts
@@ -195,31 +207,33 @@ class _Walk:
     def _with(self, kind: str, group: int) -> dict[str, int]:
         counts = dict(self.counts)
         if kind == "inputs":
-            self._shift(counts, group, 1)
+            self._shift(counts, [group], 1)
         else:
             counts[kind] += 1
         return counts
 
-    def _shift(self, counts: dict[str, int], group: int, by: int) -> None:
-        """Count one input more or less, with the vectors that only it reads."""
-        counts["pairs" if len(self._vectors[group]) == 2 else "columns"] += by
+    def _shift(self, counts: dict[str, int], groups: Sequence[int], by: int) -> None:
+        """Count inputs more or less, with the vectors that only they read."""
+        for group in groups:
+            counts["pairs" if len(self._vectors[group]) == 2 else "columns"] += by
         if self.shape.attended:  # they are attended to whether read or not
             return
-        alone = [v for v in self._vectors[group] if self._readers[v] == (1 if by < 0 else 0)]
-        counts["vectors"] += by * len(alone)
-        if any(self._is_numbers(v) for v in alone):
-            counts["numbers"] += by
+        for vector, readers in Counter(v for group in groups for v in self._vectors[group]).items():
+            if self._readers[vector] == (readers if by < 0 else 0):
+                counts["vectors"] += by
+                counts["numbers"] += by * self._is_numbers(vector)
 
     def _is_numbers(self, vector: int) -> bool:
         return bool(self.shape.numeric) and vector == 0
 
-    def _remove(self, kind: str, group: int) -> None:
-        self.counts = self._without(kind, group)
-        gone = [group] if kind == "inputs" else []
+    def _remove(self, kind: str, groups: Sequence[int]) -> None:
+        self.counts = self._without(kind, groups)
+        gone = list(groups) if kind == "inputs" else []
         if kind == "vectors":
-            gone = [i for i in self.kept["inputs"] if self.shape.attended[group] in self._vectors[i]]
+            number = self.shape.attended[groups[0]]
+            gone = [i for i in self.kept["inputs"] if number in self._vectors[i]]
         for i in gone:
             self.kept["inputs"].discard(i)
             self._readers.subtract(self._vectors[i])
-        self.kept[kind].discard(group)
-        self.path.append((kind, group))
+        self.kept[kind] -= set(groups)
+        self.path += [(kind, group) for group in groups]

@@ -31,6 +31,7 @@ class MeasuredTime:
     """
 
     unit = "ms"
+    look_ups = True
 
     def __init__(
         self, table: Mapping[str, Any], batch: int, statistic: Statistic = "p99", strings: Collection[str] = ()

@@ -2,6 +2,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -177,6 +179,30 @@ def test_a_second_back_test_in_the_same_folder_is_refused(workspace: Path) -> No
         f"out: `recprune backtest --source simulator:ids` (process {os.getpid()}) writes there. Two at once would do "
         "the same work twice; wait until it has ended, or choose another --out."
     )
+
+
+DECODING = """
+import time
+from recprune.lock import hold
+
+with hold("stream-listed", "recprune backtest, decoding", wait=False):
+    print("held", flush=True)
+    time.sleep(2)
+"""
+
+
+def test_a_stream_that_another_back_test_decodes_is_waited_for(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = subprocess.Popen([sys.executable, "-c", DECODING], stdout=subprocess.PIPE, text=True)
+    assert other.stdout
+    assert other.stdout.readline() == "held\n"
+    with pytest.raises(SettingsError):  # too few days with events, so that it ends soon
+        back_test(tiny(), ListedSource({DAYS[0]: 20}), DAYS, ASKED, Path("scratch/streams/listed"), Log())
+    told = f"`recprune backtest, decoding` (process {other.pid}) still works here; waiting for it to end.\n"
+    assert capsys.readouterr().err == told
+    other.communicate()
+    assert Path("scratch/streams/listed/manifest.json").is_file()
 
 
 def test_another_disk_is_refused(workspace: Path) -> None:

@@ -202,16 +202,6 @@ def test_two_at_once_in_one_folder(tmp_path: Path, start: Start) -> None:
     )
 
 
-def test_two_at_once_on_one_stream_decode_it_once(tmp_path: Path, start: Start) -> None:
-    where = folder(tmp_path / "w")
-    process = start(where)
-    wait_until(process, lambda: REACHED["decoding"](where))
-    other = ("--from", "2024-01-01", "--to", "2024-02-09", "--policies", "dense", "--seeds", "1", "--out", "other")
-    printed = recprune("backtest", *other, "--budget", "0.5", cwd=where)
-    assert f"(process {process.pid}) still works here; waiting for it to end." in printed
-    assert len(list(where.glob("scratch/streams/*/manifest.json"))) == 2, "the stream and its vocabulary"
-
-
 def test_wrong_use_ends_in_2(tmp_path: Path) -> None:
     done = run("backtest", "--to", "2024-02-14", "--policies", "adz", cwd=tmp_path)
     assert (done.returncode, done.stdout.startswith("error: --policies: 'adz' is not a policy; ")) == (2, True)

@@ -1,6 +1,6 @@
 """The removal path once more, with whole networks: every price from two costs, every candidate tried."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -18,9 +18,12 @@ class LookUps(Flops):
     """FLOPs and 50 for each vector that is read, as a look-up takes time."""
 
     unit = "FLOPs and look-ups"
+    look_ups = True
 
     def __call__(self, shape: Shape, counts: Counts) -> float:
         return super().__call__(shape, counts) + 50 * counts["vectors"]
+
+    smooth = __call__
 
 
 def network_of(shape: Shape, kept: Mapping[str, list[int]]) -> Shape:
@@ -67,13 +70,36 @@ def slow_removal(
         for each in every:
             alike.setdefault(_saves(shape, kept, *each), []).append(each)
         heads = [min(groups, key=lambda g: (float(line.importance[g[0]][g[1]]), g[1])) for groups in alike.values()]
-        best = min(heads, key=lambda g: _rank(line, losses, cost, kept, *g))
-        kept = without(shape, kept, *best)
-        path.append(best)
+        best = [min(heads, key=lambda g: _rank(line, losses, cost, kept, *g))]
+        least = _rank(line, losses, cost, kept, *best[0])[0]
+        for whole in _features(line, losses, cost, kept, floors["inputs"]):
+            loss = sum(float(losses[kind][group]) for kind, group in whole)
+            saved = _cost(cost, shape, kept) - _cost(cost, shape, _without_all(shape, kept, whole))
+            if loss / max(saved, 1e-12) < least:
+                best, least = whole, loss / max(saved, 1e-12)
+        kept = _without_all(shape, kept, best)
+        path += best
     for kind, group in reversed(path):
         again = {**kept, kind: sorted([*kept[kind], group])}
         if can_return(shape, kept, kind, group) and _cost(cost, shape, again) <= target:
             kept = again
+    return kept
+
+
+def _features(
+    line: Line, losses: Mapping[str, Tensor], cost: Cost, kept: Kept, fewest: int
+) -> Iterator[list[tuple[str, int]]]:
+    """Yield, where look-ups cost, all inputs of each vector that several inputs read, least loss first."""
+    shape = line.shape
+    for vector in _read(shape, kept) if cost.look_ups and not shape.attended else ():
+        readers = [i for i in kept["inputs"] if vector in shape.vectors_of(shape.inputs[i])]
+        if len(readers) > 1 and len(kept["inputs"]) - len(readers) >= fewest:
+            yield [("inputs", i) for i in sorted(readers, key=lambda i: (float(losses["inputs"][i]), i))]
+
+
+def _without_all(shape: Shape, kept: Kept, groups: Sequence[tuple[str, int]]) -> Kept:
+    for kind, group in groups:
+        kept = without(shape, kept, kind, group)
     return kept
 
 

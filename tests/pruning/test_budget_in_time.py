@@ -2,10 +2,12 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 from recprune.errors import SettingsError
 from recprune.pruning.budget import budget_for
 from recprune.pruning.carving import carve
+from recprune.pruning.removal import remove
 from recprune.pruning.time_cost import MeasuredTime
 from tests.networks import PRUNE, events_for, line_of, shape_of
 from tests.pruning.test_time_cost import table
@@ -57,3 +59,20 @@ def test_a_latency_without_a_cost_table_is_refused() -> None:
         SettingsError, match=r"^params\.yaml: prune\.budget is 'p99 <= 1 ms @ 128', a time, but there is"
     ):
         budget_for(DENSE, replace(RULES, budget="p99 <= 1 ms @ 128"))
+
+
+def test_where_look_ups_cost_a_feature_goes_as_a_whole() -> None:
+    """Each of its inputs matters as much as another feature's two, but only together they save the look-up."""
+    shape = shape_of(2, 0, embedding=2, top=(3,))
+    line = line_of(shape)
+    line.importance = {"inputs": torch.tensor([1.0, 1.0, 0.9, 10.0, 1e-3]), "top.0": torch.full((3,), 100.0)}
+    times = table(p50=1.0)
+    for batch in times["batches"].values():
+        batch["look_up_int64"] = {"at": {}, "us": 1000.0}
+    cost = MeasuredTime(times, 1, "p50")
+    losses = {kind: values.double() for kind, values in line.importance.items()}
+    one_look_up = cost(shape, {**shape.counts(), "columns": 2, "pairs": 0, "vectors": 1})
+    found = remove(line, losses, cost, one_look_up, replace(PRUNE, min_neurons=1, min_inputs=0.0))
+    assert found.kept["inputs"].tolist() == [2, 3]
+    assert found.kept["top.0"].tolist() == [0, 1, 2]
+    assert found.cost <= one_look_up
