@@ -10,6 +10,7 @@ from torch.nn import functional
 from recprune.data.features import FeatureSet
 from recprune.model import network
 from recprune.model.line import Line
+from recprune.model.shape import Shape
 from recprune.pruning.budget import Budget
 from recprune.pruning.shrink import swap_inputs
 from recprune.settings import PruneSettings
@@ -81,10 +82,17 @@ def choose_swap(
     added: list[int] = []
     for old, new in zip(worst, best, strict=False):
         trial = replace(shape, inputs=tuple(sorted(reads - {*dropped, old} | {*added, new})))
+        if not _keeps_numbers(shape, trial):
+            continue
         if unused[new] >= settings.swap_ratio * used[old] and unused[new] > 0 and budget.of(trial) <= limit:
             dropped.append(old)
             added.append(new)
     return dropped, added
+
+
+def _keeps_numbers(before: Shape, after: Shape) -> bool:
+    """Say whether the numbers are still read: one noisy day must not cost the bottom tower, which cannot come back."""
+    return not before.numeric or 0 not in before.reading.vectors or 0 in after.reading.vectors
 
 
 def _can_be_read(line: Line, number: int) -> bool:

@@ -122,6 +122,8 @@ class SmallDense(Policy):
         Raises:
             SettingsError: not even the narrowest one is within the budget.
         """
+        if not dense.top:
+            raise SettingsError("small_dense: model.top is empty; a hand-made shape needs a hidden layer to shrink.")
         reading = self._reading(dense, seed)
         best = None
         for step in range(1, 1025):
