@@ -71,7 +71,7 @@ def choose(text: str, prune: PruneSettings, budget: float) -> Chosen:
         hint = f"; did you mean {near[0]}?" if near else "."
         raise SettingsError(f"--policies: {name!r} is not a policy; it must be one of {', '.join(POLICIES)}{hint}")
     policy, raw = POLICIES[name](), asdict(prune) | {"budget": budget}
-    own = sorted({f.name for f in fields(policy)} - {"needs_dense", "method"})
+    own = sorted({f.name for f in fields(policy)} - {"carves", "needs_dense", "method"})
     known = [] if name == "dense" else [*own, *(key for key in raw if key not in COMMON)]
     for pair in pairs:
         key, equals, value = pair.partition("=")

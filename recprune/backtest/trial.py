@@ -139,7 +139,7 @@ class _Replay:
         own = self.policy.begin(shape, first_sizes(stream.schema), self.budget, seed)
         self.lines = {"served": own} if own else {"dense": new_line(shape, first_sizes(stream.schema), seed)}
         self.control, self.decisions = Control(), list[str]()
-        self.carves = own is None
+        self.carves = own is None and self.policy.carves
         steps = -(-int(np.median(stream.rows)) // trial.train.batch)
         self.pace = Pace(
             steps_a_day=steps,

@@ -64,6 +64,8 @@ class Policy:
     The line learns on with the groups that the first carving left (the failure that Ye et al. 2020 describe).
     """
 
+    carves: bool = True
+    """Whether a served line is carved from the dense one."""
     needs_dense: bool = False
     """Whether the dense line is trained on after the first carving."""
 

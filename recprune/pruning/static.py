@@ -35,11 +35,8 @@ quarter of each vector's columns), or half of the inputs, swapped daily by its o
 class Dense(Policy):
     """The full model, incrementally trained; never served."""
 
+    carves: bool = False
     needs_dense: bool = True
-
-    def settle(self, lines: Lines, today: Today) -> Lines:
-        """Keep the dense line alone; it is what is scored."""
-        return {"dense": lines["dense"]}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,11 +50,8 @@ def carved_of(family: str = "dlrm", seed: int = 0, share: float = 0.3) -> dict[s
     return {name: line.copy() for name, line in zip(("dense", "served"), _carved(family, seed, share), strict=True)}
 
 
-def test_dense_keeps_the_dense_line_alone() -> None:
-    lines = carved_of()
-    settled = Dense().settle(lines, today_of(lines["dense"].shape))
-    assert settled == {"dense": lines["dense"]}
-    assert Dense().needs_dense
+def test_dense_is_never_carved() -> None:
+    assert (Dense().carves, Dense().needs_dense) == (False, True)
 
 
 def test_frozen_learns_nothing() -> None:
