@@ -62,12 +62,8 @@ def backtest(
         out=directory or Path("backtests") / title.replace(":", "-"),
         command=["recprune", *sys.argv[1:]],
     )
-    try:
-        with bar() as view:
-            result = back_test(settings, opened, days, asked, Path("scratch/streams") / _key(settings, days), view)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing is lost, the same command goes on from here.\n")
-        raise typer.Exit(130) from None
+    with bar() as view:
+        result = back_test(settings, opened, days, asked, Path("scratch/streams") / _key(settings, days), view)
     show(result)
     out.print(f"{asked.out / 'index.html'} shows it; {asked.out / 'result.json'} holds every number.")
 

@@ -30,6 +30,8 @@ app.add_typer(mask.app, name="mask")
 app.command()(backtest)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
+STOPPED = 130
+"""Exit code after Ctrl-C."""
 Why = Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")]
 
 
@@ -41,9 +43,10 @@ def main() -> None:
         for line in str(error).splitlines():
             sys.stderr.write(f"error: {line}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped; nothing is lost, the same command goes on from here.\n")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == STOPPED:  # what typer makes of Ctrl-C, without a word
+            sys.stderr.write("stopped; nothing is lost, the same command goes on from here.\n")
+        raise
     except OSError as error:
         sys.stderr.write(f"error: {_explain(error)}\n")
         sys.exit(ExitCode.FAILED)
