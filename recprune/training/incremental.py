@@ -177,9 +177,9 @@ def _measure(importance: Tensors, kept: Tensors, gradients: tuple[Tensor, ...]) 
     A group that is a whole vector has Σ_d a_d · ∂L/∂a_d in the place of a · ∂L/∂a.
     """
     for (name, value), gradient in zip(kept.items(), gradients, strict=True):
-        product = value * gradient
+        product = gradient.mul_(value)  # in place: nobody reads these gradients after this
         product = product.sum(2) if product.dim() == 3 else product  # (B, groups)
-        each = (product * product).sum(0) * len(value) ** 2
+        each = product.square_().sum(0) * len(value) ** 2
         importance[name] = importance[name] + each if name in importance else each
 
 
