@@ -1,11 +1,11 @@
 """What freezing a pruned network costs when the data drift: python benchmarks/controlled_drift.py [STREAMS DAYS JOBS].
 
 Each case is one regime of the simulator, one rate of its drift and one budget; each stream is replayed under
-`dense`, `fixed_mask` (carved once, then trained daily), `ads`, and some `gmp` (single weights, frozen mask). The
-learning rates are chosen once per regime, for dense, on a stream that is not scored, and are the same for all
-policies: the comparison is between what the masks do. The gap is the mean over streams of mean NE / mean NE(dense) − 1
-on the days after the first third, with Student's 95 % interval over streams. Settings were fixed before the scored
-streams were drawn.
+`dense`, `fixed_mask` (carved once, then trained daily), `ads`, and some others, among them `gmp` (single weights,
+frozen mask). The learning rates are chosen once per regime, for dense, on a stream that is not scored, and are the
+same for all policies: the comparison is between what the masks do. The gap is the mean over streams of
+mean NE / mean NE(dense) − 1 on the days after the first third, with Student's 95 % interval over streams. Settings
+were fixed before the scored streams were drawn.
 """
 
 import sys
@@ -48,7 +48,7 @@ class Case:
 
 CASES = (
     *(Case("inputs", 0.04, budget) for budget in (0.2, 0.1)),
-    Case("inputs", 0.04, 0.05, ("fixed_mask", "ads", "gmp")),
+    Case("inputs", 0.04, 0.05, ("fixed_mask", "ads", "ads:guide=own", "ads:swap=0", "d2s:every=4", "gmp")),
     Case("inputs", 0.04, 0.02),
     *(Case("inputs", rate, 0.05) for rate in (0.0, 0.02, 0.08)),
     Case("hidden", 0.04, 0.05, ("fixed_mask", "ads", "gmp")),

@@ -11,6 +11,7 @@ from recprune.config import parse_settings
 from recprune.errors import SettingsError
 from recprune.pruning.ads import Ads
 from recprune.pruning.d2s import DenseToSparse
+from recprune.pruning.growth import GrowthPrune
 from recprune.pruning.masked import Masked, Prior
 from recprune.pruning.policy import Policy
 from recprune.pruning.static import Dense, Frozen, Random, ShapeOnly, SmallDense
@@ -31,6 +32,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "dsl": lambda: Masked(method="dsl"),
     "dpf": lambda: Masked(method="dpf"),
     "acdc": lambda: Masked(method="acdc"),
+    "growth_prune": GrowthPrune,
     "incremental_prior": Prior,
 }
 COMMON = ("budget", "cost")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recprune.data.features import FeatureSet
+from recprune.model.line import Line
 from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control
 from recprune.pruning.policy import Learn, Lines, Policy, Today
@@ -26,11 +27,24 @@ class DenseToSparse(Policy):
         if (today.number + 1) % self.every:
             super().train(lines, control, events, learn, today)
             return
-        settings = replace(today.settings, carve_days=PARTS)
-        carved = lines["dense"].copy()
-        for number, rows in enumerate(np.array_split(np.arange(len(events)), PARTS)):
-            part = events.rows(slice(int(rows[0]), int(rows[-1]) + 1)) if len(rows) else events.rows(slice(0, 0))
-            learn("served", carved, part, number)
-            carved, _ = carve_to_ramp(carved, part, number + 1, today.budget, settings)
-        lines["served"] = carved
+        lines["served"] = carve_within(lines["dense"].copy(), events, learn, today)
         learn("dense", lines["dense"], events, 0)
+
+
+def carve_within(line: Line, events: FeatureSet, learn: Learn, today: Today) -> Line:
+    """Return a line that learned a day's events and was cut to the budget meanwhile.
+
+    The pass is split in `PARTS`; importance is measured in each, and the ramp goes on after it.
+
+    Args:
+        line: learns in place before its first cut.
+        events: of the day's pass.
+        learn: gives it a pass, as the line `served`.
+        today: budget and settings.
+    """
+    settings = replace(today.settings, carve_days=PARTS)
+    for number, rows in enumerate(np.array_split(np.arange(len(events)), PARTS)):
+        part = events.rows(slice(int(rows[0]), int(rows[-1]) + 1)) if len(rows) else events.rows(slice(0, 0))
+        learn("served", line, part, number)
+        line, _ = carve_to_ramp(line, part, number + 1, today.budget, settings)
+    return line

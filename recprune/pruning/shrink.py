@@ -1,4 +1,4 @@
-"""Remove and swap groups for real: weights, biases, optimizer state, table rows and importance become smaller.
+"""Remove, swap and add groups for real: weights, biases, optimizer state, table rows and importance change their sizes.
 
 Groups: `inputs` (columns and pairs that the network reads), whole `vectors` where the family attends to them,
 neurons of the hidden layers `top.i` and `bottom.i`. Where they lie in which tensor the family declares
@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from recprune.model import network
 from recprune.model.line import Line
 from recprune.model.shape import Shape
 
@@ -118,6 +119,35 @@ def swap_inputs(line: Line, dropped: Sequence[int], added: Sequence[int], donor:
         wider.importance["inputs"] = _spread(wider.importance["inputs"], 0, source, 0.0)
     wider.shape = target
     _drop_unread(wider, replace(target, inputs=tuple(sorted({*line.shape.inputs, *added}))))
+    return wider
+
+
+def grow_neurons(line: Line, layer: str, count: int, seed: int) -> Line:
+    """Add neurons to a hidden layer; the given line stays as it is, and so does what the network computes.
+
+    A new neuron's incoming weights are drawn as for an untrained network of the new size, its outgoing ones
+    and its bias are 0. Its moments and its importance start like those of a new input; see `swap_inputs`. It
+    gets the lowest numbers that no neuron of the layer has.
+
+    Args:
+        line: any.
+        layer: `top.i` or `bottom.i`.
+        count: neurons to add.
+        seed: of the drawn weights.
+    """
+    taken_numbers, wider = set(line.origin[layer].tolist()), line.copy()
+    free = [n for n in range(len(taken_numbers) + count) if n not in taken_numbers][:count]
+    numbers = sorted(taken_numbers | set(free))
+    place = {number: i for i, number in enumerate(line.origin[layer].tolist())}
+    source = torch.tensor([place.get(number, -1) for number in numbers], dtype=torch.int64)
+    wider.shape = line.shape.resized(layer, len(numbers))
+    for cut in line.shape.cuts()[layer]:
+        _spread_all(wider, cut.tensor, cut.axis, source, float(line.moments[f"{cut.tensor}.second"].mean()))
+    drawn = network.initial_weights(wider.shape, torch.Generator().manual_seed(seed))[f"{layer}.weight"]
+    wider.weights[f"{layer}.weight"][source < 0] = drawn[source < 0]
+    wider.origin[layer] = torch.tensor(numbers, dtype=torch.int64)
+    if layer in wider.importance:
+        wider.importance[layer] = _spread(wider.importance[layer], 0, source, 0.0)
     return wider
 
 

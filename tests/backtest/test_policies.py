@@ -45,7 +45,7 @@ def test_a_whole_number_may_stand_for_one_with_a_fraction() -> None:
     ("text", "told"),
     [
         ("adz", f"--policies: 'adz' is not a policy; it must be one of {', '.join(POLICIES)}; did you mean ads?"),
-        ("growth_prune", f"--policies: 'growth_prune' is not a policy; it must be one of {', '.join(POLICIES)}."),
+        ("magnitude", f"--policies: 'magnitude' is not a policy; it must be one of {', '.join(POLICIES)}."),
         ("d2s:evry=2", "'evry=2' is not SETTING=VALUE of d2s (every, swap, "),
         ("d2s:evry=2", ", min_neurons, min_inputs); did you mean every?"),
         ("d2s:every", "--policies: d2s:every: 'every' is not SETTING=VALUE of d2s ("),
