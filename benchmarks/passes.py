@@ -1,6 +1,6 @@
 """What a day's passes cost beside the dense one: python benchmarks/passes.py [ROWS].
 
-A network like Complete Journey's, seconds as ratios to dense alone in the same run, the best of three turns. The
+A network like Complete Journey's, seconds as ratios to dense alone in the same run, the best of nine turns. The
 embeddings' own time is that of a network with one neuron that reads the same vectors.
 """
 
@@ -23,7 +23,7 @@ from recprune.training.together import learn_together
 
 SIZES = (2000, 100, 10, 10, 10, 8, 20_000, 1000, 30, 3, 300, 2000, 500, 10, 12)
 TRAIN = TrainSettings(seed=1, threads=1, batch=256, learning_rate=5e-4, embedding_learning_rate=0.1, history_passes=1)
-TURNS = 3
+TURNS = 9
 
 
 def shapes() -> dict[str, Shape]:

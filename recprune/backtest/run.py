@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from recprune.backtest.latency import measure
 from recprune.backtest.policies import choose
 from recprune.backtest.stream import Stream, decode
-from recprune.backtest.summary import AGAINST, Run, comparisons, trial_json
+from recprune.backtest.summary import AGAINST, Run, comparisons, recovered, trial_json
 from recprune.backtest.trial import Schedule, Trial
 from recprune.backtest.tuning import every_structure, is_open, structures, tune, tuning_score
 from recprune.backtest.work import Counter, Workshop
@@ -240,5 +240,6 @@ def _result(settings: Settings, source: Source, stream: Stream, asked: Asked, ru
         "seeds": [settings.train.seed + n for n in range(asked.seeds)],
         "trials": [trial_json(run, first) for run in runs],
         "comparisons": comparisons(runs, asked.budgets, first),
+        "recovered": recovered(runs, asked.budgets, first),
         "not_tried": [],
     }

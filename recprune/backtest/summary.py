@@ -78,23 +78,53 @@ def comparisons(runs: Sequence[Run], budgets: Sequence[float], first: int) -> li
     return found
 
 
+def recovered(runs: Sequence[Run], budgets: Sequence[float], first: int) -> list[dict[str, Any]]:
+    """Say how much of the headroom ads recovers, at each budget where the headroom is clear of zero.
+
+    share = (NE(small_dense) − NE(ads)) / (NE(small_dense) − NE(dense)). That it is at least one half is judged by
+    comparing ads with the middle between the two, day by day.
+    """
+    return [row for budget in budgets for row in _recovered(runs, budget, first)]
+
+
+def _recovered(runs: Sequence[Run], budget: float, first: int) -> Iterator[dict[str, Any]]:
+    arms = _arms(runs, budget)
+    if not {JUDGED, *AGAINST} <= arms.keys():
+        return
+    ads, dense, small = _paired([arms[name] for name in (JUDGED, *AGAINST)], first)
+    if not len(ads):
+        return
+    kept = np.isfinite([ads, dense, small]).all(axis=(0, 1))
+    low = compare(small[:, kept], dense[:, kept]).low
+    if low is None or low <= 0:
+        return
+    against_middle = compare(ads, (small + dense) / 2)
+    share = (small - ads)[:, kept].mean() / (small - dense)[:, kept].mean()
+    yield {"policy": JUDGED, "budget": budget, "share": float(share)} | verdict(against_middle, 0.0).to_json()
+
+
 def _compared(runs: Sequence[Run], budget: float, first: int) -> Iterator[dict[str, Any]]:
-    arms: dict[str, list[Run]] = {}
-    for run in runs:
-        if (run.is_dense or run.budget == budget) and not run.record["failed"]:
-            arms.setdefault(run.asked, []).append(run)
+    arms = _arms(runs, budget)
     pairs = [(p, a) for p in arms for a in AGAINST if a in arms and a != p and p != "dense"]
     for policy, against in pairs:
-        ours, theirs = _paired(arms[policy], arms[against], first)
+        ours, theirs = _paired([arms[policy], arms[against]], first)
         if len(ours):
             result = compare(ours, theirs)
             row = {"policy": policy, "against": against, "budget": budget, **result.to_json(), "p_holm": None}
             yield row | (verdict(result, MARGIN).to_json() if policy == JUDGED else NOT_JUDGED)
 
 
-def _paired(ours: Sequence[Run], theirs: Sequence[Run], first: int) -> tuple[Any, Any]:
-    """Return NE of the seeds that both have, (S, D) each; NaN where a day has none."""
-    mine, other = ({run.trial.train.seed: run.record["ne"][first:] for run in runs} for runs in (ours, theirs))
-    seeds = sorted(mine.keys() & other.keys())
-    ours_ne, theirs_ne = (np.array([table[s] for s in seeds], dtype=np.float64) for table in (mine, other))
-    return ours_ne, theirs_ne
+def _arms(runs: Sequence[Run], budget: float) -> dict[str, list[Run]]:
+    """Return the runs at a budget by policy, dense among them, failed ones left out."""
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        if (run.is_dense or run.budget == budget) and not run.record["failed"]:
+            arms.setdefault(run.asked, []).append(run)
+    return arms
+
+
+def _paired(arms: Sequence[Sequence[Run]], first: int) -> list[Any]:
+    """Return each policy's NE of the seeds that all have, (S, D); NaN where a day has none."""
+    tables = [{run.trial.train.seed: run.record["ne"][first:] for run in runs} for runs in arms]
+    seeds = sorted(set.intersection(*(set(table) for table in tables)))
+    return [np.array([table[s] for s in seeds], dtype=np.float64) for table in tables]

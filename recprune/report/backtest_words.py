@@ -52,7 +52,8 @@ def sentences(result: Json, budget: float) -> list[str]:
     ]
     ne = formats.number(found.mean("ne"))
     first = f"{found.policy} has the lowest mean NE, {ne}{': ' if against else ''}{'; '.join(against)}."
-    return [first, *_headroom(comparison(result, "small_dense", "dense", budget))]
+    told = _headroom(comparison(result, "small_dense", "dense", budget))
+    return [first, *told, *(_recovered(row) for row in result["recovered"] if row["budget"] == budget)]
 
 
 def decisions(arm: Arm) -> list[tuple[str, str, str]]:
@@ -73,6 +74,13 @@ def _clear(compared: Json) -> str:
     if low is None or high is None:
         return ""
     return ", clear of zero" if low > 0 or high < 0 else ", not clear of zero"
+
+
+def _recovered(row: Json) -> str:
+    share = formats.percent(row["share"])
+    return (
+        f"{row['policy']} recovers {share} of it; at least half: {row['verdict']} (to the middle {row['reason'][:-1]})."
+    )
 
 
 def _headroom(compared: Json | None) -> list[str]:

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recprune.backtest.summary import MARGIN, Run, comparisons, trial_json
+from recprune.backtest.summary import MARGIN, Run, comparisons, recovered, trial_json
 from recprune.metrics.bootstrap import compare, holm, verdict
 from tests.backtest.streams import trial_of
 
@@ -153,3 +153,34 @@ def test_dense_has_all_of_the_budget_and_a_tuned_policy_keeps_the_name_it_was_as
 def test_what_is_compared_with_may_be_missing(name: str) -> None:
     found = comparisons(runs_of(name, "ads"), (0.2,), FIRST)
     assert [(c["policy"], c["against"]) for c in found] == [("ads", name)]
+
+
+def test_the_share_of_the_headroom_is_the_one_computed_by_hand() -> None:
+    [row] = recovered(runs_of("dense", "small_dense", "ads", budgets=(0.2,)), (0.2,), FIRST)
+    mean = {p: np.mean([ne_of(p, 0.2, seed)[FIRST:] for seed in (1, 2, 3)]) for p in ("dense", "small_dense", "ads")}
+    room = mean["small_dense"] - mean["dense"]
+    assert row["share"] == pytest.approx((mean["small_dense"] - mean["ads"]) / room)
+    assert 0.3 < row["share"] < 0.7  # the made-up ads lies in the middle
+
+
+@pytest.mark.parametrize(
+    ("level", "told"), [(0.002, "shown"), (0.01, "not decidable at this margin"), (0.018, "refuted")]
+)
+def test_at_least_half_of_the_headroom_is_judged_by_the_interval(level: float, told: str) -> None:
+    runs = runs_of("dense", "small_dense", budgets=(0.2,))
+    for seed in (1, 2, 3):
+        dense = np.array(ne_of("dense", 0.2, seed), float)
+        runs.append(run_of("ads", 0.2, seed, ne=list(dense * (1 + level))))
+    [row] = recovered(runs, (0.2,), FIRST)
+    assert (row["policy"], row["budget"], row["verdict"]) == ("ads", 0.2, told)
+
+
+def test_without_headroom_or_one_of_the_three_nothing_is_recovered() -> None:
+    assert recovered(runs_of("dense", "ads"), (0.2, 0.05), FIRST) == []
+    same = runs_of("dense", "ads", budgets=(0.2,))
+    same += [run_of("small_dense", 0.2, seed, ne=ne_of("dense", 0.2, seed)) for seed in (1, 2, 3)]
+    assert recovered(same, (0.2,), FIRST) == []
+    few = runs_of("dense", "small_dense", "ads")
+    assert recovered(few, (0.2, 0.05), DAYS - 20) == [], "too few days for an interval"
+    apart = [run_of("dense", 0.2, 1), run_of("small_dense", 0.2, 1), run_of("ads", 0.2, 2)]
+    assert recovered(apart, (0.2,), FIRST) == [], "no seed in common"

@@ -47,6 +47,7 @@ def backtest(
         "seeds": list(range(1, seeds + 1)),
         "trials": trials,
         "comparisons": comparisons(trials, policies, budgets),
+        "recovered": [],
         "not_tried": ["set, rigl and dsl: single weights are compared elsewhere.", "Budgets below 5 %."],
     }
 

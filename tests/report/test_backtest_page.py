@@ -162,6 +162,16 @@ def test_sentences_tell_intervals_and_headroom() -> None:
     assert len(sentences(result_of(0.012, None, None), 0.2)) == 1
 
 
+def test_the_recovered_share_is_told_with_its_verdict() -> None:
+    result = result_of(0.012, 0.004, 0.02)
+    told = {"share": 0.38, "verdict": "refuted", "reason": "+0.61 % (+0.20 % to +1.03 %) lies above 0."}
+    result["recovered"] = [{"policy": "ads", "budget": budget, **told} for budget in (0.2, 0.05)]
+    [_, _, share] = sentences(result, 0.2)
+    assert share == (
+        "ads recovers 38.0 % of it; at least half: refuted (to the middle +0.61 % (+0.20 % to +1.03 %) lies above 0)."
+    )
+
+
 def test_different_winners_are_told_apart() -> None:
     result = deepcopy(SHORT)
     for trial in result["trials"]:
