@@ -180,6 +180,8 @@ class TrainSettings:
     batch: Count
     learning_rate: Positive
     embedding_learning_rate: Positive
+    embedding_memory: Annotated[float, Within("(0, 1]")]
+    """Share of a table row's summed squared gradients that is kept from one day to the next; 1 is Adagrad."""
     history_passes: Count
     """Passes over the history that `recprune init --history` learns."""
 

@@ -193,7 +193,8 @@ class _Replay:
             seed = self.trial.train.seed * 1_000_003 + 8 * number + part
             grow_rows(line, day.sizes, seed)
             self.record.training_flops += 3.0 * line.shape.flops() * len(events)
-            learn(line, events, self.trial.train, seed, hook=policy.hook(name, self.pace))
+            share = len(events) / max(1, len(day.learn))
+            learn(line, events, self.trial.train, seed, hook=policy.hook(name, self.pace), share=share)
 
         return one
 

@@ -26,7 +26,7 @@ class Line:
     weights: Tensors
     """`embedding` (R, D) and the fully connected layers."""
     moments: Tensors
-    """`embedding.square` (R,) of row-wise Adagrad; `NAME.first`, `NAME.second` of Adam per layer tensor."""
+    """`embedding.square` (R,) of row-wise Adagrad, forgetting; `NAME.first`, `NAME.second` of Adam per layer tensor."""
     step: int = 0
     """Adam's step count."""
     numbers: Tensors = field(default_factory=dict)

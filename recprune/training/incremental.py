@@ -1,4 +1,4 @@
-"""One incremental pass: every row once, in a seeded order; Adam for layers, row-wise Adagrad for rows.
+"""One incremental pass: every row once, in a seeded order; Adam for layers, for rows a row-wise Adagrad that forgets.
 
 Legend: B rows of a batch, F categorical features, D embedding width, U distinct table rows of a batch.
 """
@@ -19,7 +19,11 @@ from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
 from recprune.training.hooks import Hook, StepView
 
-EPS = 1e-8
+START = 0.25
+"""Gradient of a row's summed loss, root mean square over its columns, that every table row is taken to have had.
+
+Without it the first step of a row has the length of the learning rate, however little its gradient says.
+"""
 MEMORY = 0.5
 """Weight of the earlier passes in a group's importance."""
 
@@ -41,6 +45,7 @@ def learn(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
     hook: Hook | None = None,
+    share: float = 1.0,
 ) -> PassReport:
     """Train a line on events, each once, in place; measure the importance of its groups.
 
@@ -51,14 +56,16 @@ def learn(
         seed: of the order.
         progress: called with rows done and rows in all.
         hook: what a policy does in every step.
+        share: of the day's pass that these events are; the table's rows forget by as much.
 
     Raises:
         NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied, the line
-            holds what the batches before it taught.
+            holds what the batches before it taught (and has the day's scale of the numbers, and forgot).
     """
     if len(events) == 0:
         return PassReport(0, 0, float("nan"))
     learn_scale(line, events.numbers)
+    line.moments["embedding.square"].mul_(settings.embedding_memory**share)
     order = np.random.default_rng(seed).permutation(len(events))
     running, total = _Pass(line, settings, hook), 0.0
     starts = range(0, len(order), settings.batch)
@@ -96,7 +103,7 @@ class _Pass:
         gradients = torch.autograd.grad(loss, [*layers.values(), embedded, *kept.values()])
         _check_finite(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
         self._move(dict(zip(layers, gradients, strict=False)))
-        _adagrad(line, rows, gradients[len(layers)], self.settings.embedding_learning_rate)
+        _move_rows(line, rows, gradients[len(layers)], self.settings)
         _measure(self.importance, kept, gradients[len(layers) + 1 :])
         return float(loss.detach())
 
@@ -160,14 +167,19 @@ def _check_finite(loss: Tensor, gradients: Tensors) -> None:
 
 
 @torch.no_grad()
-def _adagrad(line: Line, rows: Tensor, gradient: Tensor, rate: float) -> None:
-    """Move the rows of a batch: G ← G + mean(g²), w ← w − rate · g / (√G + ε), one G per row."""
+def _move_rows(line: Line, rows: Tensor, gradient: Tensor, settings: TrainSettings) -> None:
+    """Move the rows of a batch: G ← G + mean(g²), w ← w − rate · g / √(G + G₀), one G per row.
+
+    G₀ = (START / batch)², as g is of the batch's mean loss. At the beginning of a day's pass every G was multiplied
+    by `embedding_memory`: with Adagrad's sum over all time (Duchi et al. 2011) rows stop following the drift.
+    """
     touched, inverse = torch.unique(rows.flatten(), return_inverse=True)  # (U,), (B·F,)
     summed = torch.zeros(len(touched), gradient.shape[2])
     summed.index_add_(0, inverse, gradient.flatten(0, 1))
     square = line.moments["embedding.square"]
     square[touched] += summed.square().mean(1)
-    line.weights["embedding"][touched] -= rate * summed / (square[touched].sqrt() + EPS).unsqueeze(1)
+    root = (square[touched] + (START / settings.batch) ** 2).sqrt().unsqueeze(1)
+    line.weights["embedding"][touched] -= settings.embedding_learning_rate * summed / root
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from recprune.model import network
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line, learn_scale
 from recprune.model.shape import Shape
-from recprune.training.incremental import EPS, MEMORY, learn
+from recprune.training.incremental import MEMORY, START, learn
 from recprune.training.scoring import mean_log_loss, score
 from tests.networks import TRAIN, events_for, line_of, same, shape_of
 
@@ -40,7 +40,7 @@ def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, .
 
 
 def slow_step(line: Line, part: FeatureSet) -> None:
-    """One step in numpy: Adam (Kingma & Ba 2015, algorithm 1) and row-wise Adagrad."""
+    """One step in numpy: Adam (Kingma & Ba 2015, algorithm 1) and row-wise Adagrad from G₀ on."""
     found = gradients(line, part)
     line.step += 1
     for name in line.layer_names():
@@ -56,7 +56,7 @@ def slow_step(line: Line, part: FeatureSet) -> None:
     for row in set(line.look_up(torch.from_numpy(part.ids)).flatten().tolist()):
         g = found["embedding"][row]
         square[row] += np.mean(g**2)
-        table[row] -= TRAIN.embedding_learning_rate * g / (np.sqrt(square[row]) + EPS)
+        table[row] -= TRAIN.embedding_learning_rate * g / np.sqrt(square[row] + (START / TRAIN.batch) ** 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
@@ -65,6 +65,7 @@ def test_a_pass_is_the_slow_reference(shape: Shape) -> None:
     events = events_for(line, 27)
     report = learn(line, events, TRAIN, seed=3)
     learn_scale(slow, events.numbers)
+    slow.moments["embedding.square"] *= TRAIN.embedding_memory
     order = np.random.default_rng(3).permutation(27)
     losses = 0.0
     for start in range(0, 27, 8):
@@ -79,7 +80,7 @@ def test_a_pass_is_the_slow_reference(shape: Shape) -> None:
         torch.testing.assert_close(line.moments[name], tensor, rtol=1e-3, atol=1e-8)
 
 
-def test_adagrad_by_hand() -> None:
+def test_the_rows_step_by_hand() -> None:
     """One row of one feature twice in a batch: its gradient is the sum, its state the mean square of that."""
     line = line_of(shape_of(1, 0, embedding=2, top=()))
     line.weights["top.0.weight"], line.weights["top.0.bias"] = torch.tensor([[1.0, 3.0]]), torch.zeros(1)
@@ -89,10 +90,41 @@ def test_adagrad_by_hand() -> None:
         np.array([[1], [1]], np.int32), np.zeros((2, 0), np.float32), np.zeros(2, np.float32), np.zeros(2, np.uint64)
     )
     learn(line, events, TRAIN, seed=0)  # p = 1/2 in both rows, so that ∂loss/∂embedding = 1/2 · (1, 3) in all
-    root = np.sqrt((0.5**2 + 1.5**2) / 2)
-    assert line.moments["embedding.square"].tolist() == pytest.approx([0, root**2, 0])
+    square = (0.5**2 + 1.5**2) / 2
+    assert line.moments["embedding.square"].tolist() == pytest.approx([0, square, 0])
+    root = np.sqrt(square + (START / TRAIN.batch) ** 2)
     assert line.weights["embedding"][1].tolist() == pytest.approx([-0.1 * 0.5 / root, -0.1 * 1.5 / root])
     assert line.weights["embedding"][[0, 2]].abs().sum() == 0
+
+
+def test_a_row_forgets_its_gradients_by_the_share_of_the_day() -> None:
+    line, events = line_of(shape_of(1, 0)), events_for(line_of(shape_of(1, 0)), 8)
+    events.ids[:] = 0
+    line.moments["embedding.square"] = torch.tensor([1.0, 2.0, 4.0])
+    settings = replace(TRAIN, embedding_memory=0.81)
+    learn(line, events, settings, seed=0, share=0.5)
+    assert line.moments["embedding.square"][1:].tolist() == pytest.approx([1.8, 3.6])
+    learn(line, events, settings, seed=0, share=0.5)
+    assert line.moments["embedding.square"][1:].tolist() == pytest.approx([1.62, 3.24])
+    learn(line, events, replace(settings, embedding_memory=1.0), seed=0)
+    assert line.moments["embedding.square"][1:].tolist() == pytest.approx([1.62, 3.24])
+
+
+def test_the_first_step_of_a_row_is_as_long_as_its_gradient_says() -> None:
+    """The network's batch of 8 makes G₀ = (1/32)²; Adagrad alone would take two steps of the same length."""
+    steps = []
+    for slope in (1e-3, 1e-1):
+        line = line_of(shape_of(1, 0, embedding=1, top=()))
+        line.weights["top.0.weight"], line.weights["top.0.bias"] = torch.tensor([[slope]]), torch.zeros(1)
+        line.weights["embedding"], line.moments["embedding.square"] = torch.zeros(3, 1), torch.zeros(3)
+        events = events_for(line, 2)
+        events = replace(events, ids=np.ones((2, 1), np.int32), label=np.zeros(2, np.float32))
+        learn(line, events, TRAIN, seed=0)
+        g = slope / 2  # p = 1/2 in both rows
+        expected = -TRAIN.embedding_learning_rate * g / (g**2 + (START / 8) ** 2) ** 0.5
+        steps.append(float(line.weights["embedding"][1, 0]))
+        assert steps[-1] == pytest.approx(expected, rel=1e-4)
+    assert steps[1] / steps[0] > 20
 
 
 def test_rows_that_no_event_has_stay_untouched() -> None:
@@ -102,7 +134,8 @@ def test_rows_that_no_event_has_stay_untouched() -> None:
     learn(line, events, TRAIN, seed=1)
     gone, seen = [2, 5], [0, 1, 3, 4, 6]
     assert torch.equal(line.weights["embedding"][gone], before.weights["embedding"][gone])
-    assert torch.equal(line.moments["embedding.square"][gone], before.moments["embedding.square"][gone])
+    kept = TRAIN.embedding_memory * before.moments["embedding.square"][gone]
+    assert torch.equal(line.moments["embedding.square"][gone], kept)
     assert bool((line.weights["embedding"][seen] != before.weights["embedding"][seen]).all())
 
 
@@ -179,6 +212,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing() -> None:
     events = events_for(line, 8)
     before = line.copy()
     learn_scale(before, events.numbers)
+    before.moments["embedding.square"] *= TRAIN.embedding_memory
     with pytest.raises(NotFiniteError, match=r"^the loss is (nan|inf); gradients that are not finite: bottom\.0"):
         learn(line, events, TRAIN, seed=0)
     assert same(line, before)
@@ -189,6 +223,7 @@ def test_a_label_that_is_not_finite_is_named_whole() -> None:
     events = events_for(line, 8)
     events.label[3] = np.nan
     before = line.copy()
+    before.moments["embedding.square"] *= TRAIN.embedding_memory
     told = "the loss is nan; gradients that are not finite: top.0.weight, top.0.bias, embedding, inputs"
     with pytest.raises(NotFiniteError, match=f"^{re.escape(told)}$"):
         learn(line, events, TRAIN, seed=0)
