@@ -20,7 +20,8 @@ from recprune.data.sources.source import Source
 from recprune.errors import BusyError, SettingsError
 from recprune.files import write_json, write_text
 from recprune.lock import FOLDER, hold, holder_of
-from recprune.report.backtest_page import backtest_page
+from recprune.report.backtest_markdown import backtest_markdown
+from recprune.report.backtest_page import backtest_page, pareto_svg
 from recprune.settings import FeaturizeSettings, Settings
 
 Plan = tuple[str, Trial]
@@ -92,6 +93,8 @@ def back_test(
         result = _result(settings, source, stream, asked, runs) | {"tuning": told}
         write_json(asked.out / "result.json", result)
         write_text(asked.out / "index.html", backtest_page(result))
+        write_text(asked.out / "result.md", backtest_markdown(result))
+        write_text(asked.out / "pareto.svg", pareto_svg(result))
     return result
 
 

@@ -37,7 +37,10 @@ def backtest(
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Worker processes; 0: one per core.")] = 0,
     directory: Annotated[
-        Path | None, typer.Option("--out", help="Where result.json and index.html go; default: backtests/SOURCE.")
+        Path | None,
+        typer.Option(
+            "--out", help="Where index.html, result.md, result.json and pareto.svg go; default: backtests/SOURCE."
+        ),
     ] = None,
 ) -> None:
     """Replay history day by day under several pruning policies, each scored before it learns.

@@ -61,7 +61,8 @@ def test_the_result_says_what_was_run(ran: tuple[Json, Log, Path]) -> None:
     assert (result["days"], result["rows"]) == (DAYS[FIRST:], [200] * (len(DAYS) - FIRST))
     assert (result["not_tried"], result["tuning"]) == ([], [])
     assert json.loads((folder / "out/result.json").read_text()) == result
-    assert "a title" in (folder / "out/index.html").read_text()
+    for name in ("index.html", "result.md", "pareto.svg"):
+        assert "a title" in (folder / "out" / name).read_text()
 
 
 def test_every_policy_has_every_budget_and_seed_and_dense_one_budget(ran: tuple[Json, Log, Path]) -> None:

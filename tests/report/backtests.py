@@ -67,6 +67,7 @@ def trial(policy: str, budget: float, seed: int, level: NDArray[np.float64], dra
         "budget": budget,
         "seed": seed,
         "settings": {
+            "policy": policy,
             "learning_rate": 0.002 if policy == "dense" else 0.004,
             "embedding_learning_rate": 0.02,
             "structure": "48 × 32 neurons, all inputs" if policy == "small_dense" else "carved",
