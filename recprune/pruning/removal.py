@@ -5,7 +5,7 @@ fits put back in reverse order.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import comb
 
@@ -36,8 +36,9 @@ def remove(line: Line, losses: Mapping[str, Tensor], cost: Cost, target: float, 
 
     At each step the group with the least loss per saved cost, given the widths at that point, goes, or, where
     look-ups cost, all inputs of a feature together, as only the last of them saves the look-up; of
-    equal ones the first kind by name, columns before pairs, the first position. From the first network in
-    the target, groups come back in reverse order as long as they fit.
+    equal ones the first kind by name, columns before pairs, the first position. When every kind is at its
+    floor, inputs are exchanged for cheaper ones that went. From the first network in the target, groups
+    come back in reverse order as long as they fit.
 
     Args:
         line: its importance orders the groups of a kind.
@@ -51,7 +52,7 @@ def remove(line: Line, losses: Mapping[str, Tensor], cost: Cost, target: float, 
     """
     walk = _Walk(line, losses, cost, _floors(line.shape, settings))
     while walk.cost > target:
-        if not walk.step():
+        if not walk.step() and not walk.exchange():
             raise RecpruneError(
                 f"prune.budget asks for {target:,.6g} {cost.unit}, but the floors (prune.min_neurons "
                 f"{settings.min_neurons}, prune.min_inputs {settings.min_inputs}) stop at {walk.cost:,.6g}; "
@@ -132,6 +133,39 @@ class _Walk:
         self.cost = self._cost_of(self.shape, self.counts)
         return True
 
+    def exchange(self) -> bool:
+        """Read an input that went instead of one that costs more, at the least loss per saved cost; False if none."""
+        best: tuple[float, int, int] | None = None
+        for old in self._heads_by_vectors(self.kept["inputs"], sign=1.0, readers=1):
+            left = self._without("inputs", [old])
+            self._readers.subtract(self._vectors[old])
+            gone = [i for i in range(len(self._vectors)) if i not in self.kept["inputs"] and self._is_readable(i)]
+            for new in self._heads_by_vectors(gone, sign=-1.0, readers=0):
+                counts = dict(left)
+                self._shift(counts, [new], 1)
+                saved = self._smooth - self._cost_of.smooth(self.shape, counts)
+                if saved > 1e-12:
+                    price = (self.loss["inputs"][old] - self.loss["inputs"][new]) / saved
+                    best = min(best or (price, old, new), (price, old, new))
+            self._readers.update(self._vectors[old])
+        if best is None:
+            return False
+        self._remove("inputs", [best[1]])
+        self._add("inputs", best[2], self._with("inputs", best[2]))
+        self.cost, self._smooth = (cost(self.shape, self.counts) for cost in (self._cost_of, self._cost_of.smooth))
+        return True
+
+    def _heads_by_vectors(self, inputs: Iterable[int], *, sign: float, readers: int) -> list[int]:
+        """Return, of inputs that save or cost the same, the one with the least loss, or with sign −1 the most.
+
+        They do if they are both columns or both pairs and the same of their vectors have so many readers.
+        """
+        heads: dict[tuple[int, tuple[int, ...]], int] = {}
+        for i in sorted(inputs, key=lambda i: (sign * self.loss["inputs"][i], i)):
+            vectors = self._vectors[i]
+            heads.setdefault((len(vectors), tuple(v for v in vectors if self._readers[v] == readers)), i)
+        return list(heads.values())
+
     def _candidates(self) -> Iterator[tuple[str, list[int]]]:
         """Yield what may go next: of each queue the group that matters least; where look-ups cost, whole features."""
         for kind, queue in self._queues:
@@ -164,15 +198,19 @@ class _Walk:
         """Undo the removal of a group if the network then still costs at most `target`."""
         if kind == "vectors" or (kind.startswith("bottom") and not self.counts["numbers"]):
             return  # its inputs are gone; a tower that nothing reads stays away
-        if kind == "inputs" and not self._is_readable(group):
+        if group in self.kept[kind] or (kind == "inputs" and not self._is_readable(group)):
             return
         more = self._with(kind, group)
         cost = self._cost_of(self.shape, more)
         if cost <= target:
-            self.counts, self.cost = more, cost
-            self.kept[kind].add(group)
-            if kind == "inputs":
-                self._readers.update(self._vectors[group])
+            self.cost = cost
+            self._add(kind, group, more)
+
+    def _add(self, kind: str, group: int, counts: dict[str, int]) -> None:
+        self.counts = counts
+        self.kept[kind].add(group)
+        if kind == "inputs":
+            self._readers.update(self._vectors[group])
 
     def floors_reached(self) -> list[str]:
         """Name the kinds that cannot shrink further."""

@@ -65,7 +65,12 @@ def slow_removal(
     while _cost(cost, shape, kept) > target:
         every = [(k, g) for k, groups in kept.items() for g in groups if _may_go(shape, kept, floors, k, g)]
         if not every:
-            return None
+            old, new = _exchange(line, losses, cost, kept)
+            if old < 0:
+                return None
+            kept = {**kept, "inputs": sorted([*(i for i in kept["inputs"] if i != old), new])}
+            path.append(("inputs", old))
+            continue
         alike: dict[object, list[tuple[str, int]]] = {}
         for each in every:
             alike.setdefault(_saves(shape, kept, *each), []).append(each)
@@ -80,10 +85,24 @@ def slow_removal(
         kept = _without_all(shape, kept, best)
         path += best
     for kind, group in reversed(path):
-        again = {**kept, kind: sorted([*kept[kind], group])}
+        again = {**kept, kind: sorted({*kept[kind], group})}
         if can_return(shape, kept, kind, group) and _cost(cost, shape, again) <= target:
             kept = again
     return kept
+
+
+def _exchange(line: Line, losses: Mapping[str, Tensor], cost: Cost, kept: Kept) -> tuple[int, int]:
+    """Return the input that goes and the one that comes for it; −1 and −1 if no exchange saves anything."""
+    shape, loss = line.shape, [float(v) for v in losses["inputs"]]
+    found = []
+    for old in kept["inputs"]:
+        for new in (i for i in range(len(shape.inputs)) if i not in kept["inputs"]):
+            if can_return(shape, kept, "inputs", new):
+                after = {**kept, "inputs": sorted([*(i for i in kept["inputs"] if i != old), new])}
+                saved = _cost(cost, shape, kept) - _cost(cost, shape, after)
+                if saved > 1e-12:
+                    found.append(((loss[old] - loss[new]) / saved, old, new))
+    return min(found)[1:] if found else (-1, -1)
 
 
 def _features(

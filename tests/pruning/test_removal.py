@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from recprune.errors import RecpruneError
 from recprune.model.line import Line
+from recprune.model.shape import Shape
 from recprune.pruning.cost import Cost, Flops, Parameters
-from recprune.pruning.removal import remove
+from recprune.pruning.removal import remove, smallest_cost
 from recprune.pruning.shrink import keep_groups
-from tests.networks import FAMILIES, PRUNE, line_of, reading, shape_of, shapes
+from tests.networks import FAMILIES, PRUNE, dense_shapes, line_of, reading, shape_of, shapes
 from tests.pruning.slow_removal import LookUps, can_return, losses_of, slow_removal
 
 OPEN = replace(PRUNE, min_neurons=1, min_inputs=0.0)
@@ -154,6 +155,28 @@ def test_floors_hold_and_are_named() -> None:
     found = remove(line, losses_of(line), FLOPS, smallest, floors)
     assert {kind: len(index) for kind, index in found.kept.items()} == {"inputs": 4, "top.0": 3, "top.1": 3}
     assert (found.cost, found.floors) == (smallest, ["inputs", "top.0", "top.1"])
+
+
+def test_at_the_floors_inputs_are_exchanged_for_cheaper_ones() -> None:
+    """Of two columns and a pair one must stay; the pair matters most, but only a column is cheap enough."""
+    line = line_of(shape_of(2, 0, embedding=1, top=()))
+    line.importance["inputs"] = torch.tensor([1.0, 2.0, 9.0])
+    floors = replace(PRUNE, min_inputs=0.3)
+    assert remove(line, losses_of(line), FLOPS, 4, floors).kept["inputs"].tolist() == [2]
+    found = remove(line, losses_of(line), FLOPS, 3, floors)
+    assert (found.kept["inputs"].tolist(), found.cost) == ([1], 2)
+
+
+@settings(max_examples=100)
+@given(
+    dense_shapes(("dlrm", "dcn", "deepfm")).filter(lambda shape: not shape.numeric),
+    st.integers(1, 3), st.floats(0.0, 1.0), st.integers(0, 9),
+)  # fmt: skip
+def test_every_budget_that_the_floors_allow_is_reached(shape: Shape, neurons: int, inputs: float, seed: int) -> None:
+    """Without numbers: a tower that only the last of several inputs needs is not exchanged away one by one."""
+    line, rules = line_of(shape, seed), replace(PRUNE, min_neurons=neurons, min_inputs=inputs)
+    least = smallest_cost(shape, FLOPS, rules)
+    assert remove(line, losses_of(line), FLOPS, least, rules).cost <= least
 
 
 def test_a_budget_below_the_floors_says_what_is_reachable() -> None:
