@@ -17,6 +17,8 @@ from recprune.data.features import FeatureSet
 from recprune.model.line import Line, new_line
 from recprune.model.shape import Shape, with_every_input
 from recprune.model.threads import use_threads
+from recprune.pruning.masks import apply_masks
+from recprune.pruning.sparse_training import FixedMask
 from recprune.settings import TrainSettings
 from recprune.training import incremental
 from recprune.training.together import learn_together
@@ -27,6 +29,7 @@ TRAIN = TrainSettings(
     history_passes=1,
 )  # fmt: skip
 TURNS = 9
+UNDER_MASKS = "dense under masks of single weights"
 
 
 def shapes() -> dict[str, Shape]:
@@ -61,6 +64,16 @@ def seconds(lines: Mapping[str, Line], rows: FeatureSet) -> float:
     return time.perf_counter() - begun
 
 
+def under_masks(line: Line, rows: FeatureSet) -> float:
+    """Return the time of a pass that keeps a mask of 5 % of the single weights."""
+    hook = FixedMask()
+    line.masks = hook.begin({name: line.weights[name] for name in line.layer_names()}, 0.05, 0)
+    apply_masks(line.masks, line.weights)
+    begun = time.perf_counter()
+    incremental.learn(line, rows, TRAIN, 1, hook=hook)
+    return time.perf_counter() - begun
+
+
 def main(count: int) -> None:
     """Print the table."""
     use_threads(1)
@@ -72,7 +85,7 @@ def main(count: int) -> None:
     arms["carving day: dense + served 20 % + challenger"] = {
         "dense": lines["dense"], "served": lines["served 20 %"], "challenger": lines["dense"].copy(),
     }  # fmt: skip
-    measured: dict[str, list[float]] = {name: [] for name in [*arms, "dense without importance"]}
+    measured: dict[str, list[float]] = {name: [] for name in [*arms, "dense without importance", UNDER_MASKS]}
     seconds({"dense": lines["dense"].copy()}, rows)  # the first pass of a process is several times slower
     for _ in range(TURNS):
         for name, arm in arms.items():
@@ -80,6 +93,7 @@ def main(count: int) -> None:
         measure, incremental._measure = incremental._measure, lambda *_: None
         measured["dense without importance"].append(seconds({"dense": lines["dense"].copy()}, rows))
         incremental._measure = measure
+        measured[UNDER_MASKS].append(under_masks(lines["dense"].copy(), rows))
     whole = min(measured["dense"])
     table = Table("passes", "seconds", "of dense alone", "FLOPs of dense")
     for name, times in measured.items():
