@@ -48,9 +48,9 @@ class Case:
 
 CASES = (
     *(Case("inputs", 0.04, budget) for budget in (0.2, 0.1)),
-    Case("inputs", 0.04, 0.05, ("fixed_mask", "ads", "ads:guide=own", "ads:swap=0", "d2s:every=4", "gmp")),
+    Case("inputs", 0.04, 0.05, ("fixed_mask", "ads", "ads:guide=own", "ads:swap=0", "gmp")),
     Case("inputs", 0.04, 0.02),
-    *(Case("inputs", rate, 0.05) for rate in (0.0, 0.02, 0.08)),
+    *(Case("inputs", rate, 0.05) for rate in (0.0, 0.08)),
     Case("hidden", 0.04, 0.05, ("fixed_mask", "ads", "gmp")),
 )
 
