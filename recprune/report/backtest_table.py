@@ -34,7 +34,7 @@ def row(result: Json, arm: Arm, budget: float) -> list[str]:
     seeds = str(arm.tried) if len(arm.trials) == arm.tried else f"{len(arm.trials)} of {arm.tried}"
     return [
         arm.policy,
-        budget_text(budget),
+        budget_text(arm.budget),
         seeds,
         _ne(arm, len(result["days"])),
         interval(with_dense),
