@@ -3,7 +3,7 @@
 from recprune.report import formats
 from recprune.report.backtest_page import settings
 from recprune.report.backtest_record import arms, checked
-from recprune.report.backtest_table import budget_text, interval, markdown
+from recprune.report.backtest_table import budget_text, markdown
 from recprune.report.backtest_words import sentences
 from recprune.report.record import Json
 
@@ -36,9 +36,9 @@ def _findings(result: Json, budget: float) -> str:
 
 def _claim(compared: Json) -> str:
     p = compared["p_holm"]
-    corrected = f"; p {formats.number(p)} after Holm" if p is not None else ""
-    name = f"{compared['policy']} is not worse than {compared['against']} by more than 0.5 %"
-    return f"{name}: **{compared['verdict']}**, {interval(compared)}{corrected}."
+    corrected = f" p {formats.number(p)} after Holm." if p is not None else ""
+    name = f"{compared['policy']} is not worse than {compared['against']}"
+    return f"{name}: **{compared['verdict']}**, {compared['reason']}{corrected}"
 
 
 def _settings(result: Json) -> str:

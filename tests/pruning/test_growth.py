@@ -32,7 +32,6 @@ def layers_of(line: Line) -> list[str]:
 @given(shapes().filter(lambda s: bool(s.top or s.bottom)), st.integers(1, 5), st.integers(0, 9))
 def test_new_neurons_change_no_logit(shape: Shape, count: int, seed: int) -> None:
     line = masked(line_of(shape, seed))
-    line.masks = {}
     for layer in layers_of(line):
         wider = grow_neurons(line, layer, count, seed)
         assert wider.shape == line.shape.resized(layer, line.shape.widths()[layer] + count)
@@ -87,7 +86,7 @@ def test_a_grown_line_has_more_of_everything_and_computes_the_same(family: str) 
     assert not same(wide, grow(line, 1.5, 8))
 
 
-def day(line: Line, number: int, **own: float) -> tuple[Line, list[tuple[int, int]]]:
+def day(line: Line, number: int) -> tuple[Line, list[tuple[int, int]]]:
     """Give a served line a day; return it with rows and FLOPs of each part of the pass."""
     lines, seen = {"served": line}, list[tuple[int, int]]()
     budget = budget_for(shape_of(3, 1, embedding=4, bottom=(8,), top=(16, 8)), RULES)
@@ -100,7 +99,7 @@ def day(line: Line, number: int, **own: float) -> tuple[Line, list[tuple[int, in
     today = Today(
         day="2024-01-10", number=number, learned=LEARNED, scores=pl.DataFrame(), budget=budget, settings=RULES, seed=0
     )
-    GrowthPrune(**own).train(lines, Control(), LEARNED, one, today)  # type: ignore[arg-type]
+    GrowthPrune().train(lines, Control(), LEARNED, one, today)
     assert budget.of(lines["served"].shape) <= budget.limit
     return lines["served"], seen
 

@@ -2,7 +2,7 @@ import pytest
 
 from recprune.errors import DamagedArtefactError
 from recprune.report.backtest_markdown import backtest_markdown
-from recprune.report.backtest_table import interval, markdown
+from recprune.report.backtest_table import markdown
 from recprune.report.backtest_words import sentences
 from tests.report.backtests import backtest, fail
 
@@ -25,7 +25,7 @@ def test_every_budget_has_its_findings_and_every_judged_claim_its_verdict() -> N
         assert judged
         for c in judged:
             assert f"{c['policy']} is not worse than {c['against']}" in part
-            assert f"**{c['verdict']}**, {interval(c)}" in part
+            assert f"**{c['verdict']}**, {c['reason']}" in part
 
 
 def test_what_tuning_chose_is_told_per_policy() -> None:
