@@ -81,6 +81,11 @@ class Shape:
         """Return the vector or the two vectors that an input needs."""
         return (index // self.embedding,) if index < self.columns else self.pair(index)
 
+    def unread(self) -> list[int]:
+        """Return the inputs that are not read and need no vector that is not read either."""
+        reads, vectors = set(self.inputs), set(self.reading.vectors)
+        return [i for i in range(self.all_inputs) if i not in reads and set(self.vectors_of(i)) <= vectors]
+
     def input_name(self, index: int) -> str:
         """Name an input: `product_id[3]` or `product_id × store_id`."""
         if index < self.columns:

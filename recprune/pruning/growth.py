@@ -51,8 +51,7 @@ def grow(line: Line, factor: float, seed: int) -> Line:
         seed: of what is drawn.
     """
     shape, generator = line.shape, torch.Generator().manual_seed(seed)
-    reads, vectors = set(shape.inputs), set(shape.reading.vectors)
-    unread = [i for i in range(shape.all_inputs) if i not in reads and set(shape.vectors_of(i)) <= vectors]
+    unread = shape.unread()
     few = round((factor - 1.0) * len(shape.inputs))
     order = torch.randperm(len(unread), generator=generator).tolist()
     wider = swap_inputs(line, [], [unread[i] for i in order[:few]])

@@ -30,9 +30,7 @@ def own_guide(line: Line, events: FeatureSet) -> dict[int, float]:
     Mean over chunks of ‖∂L/∂w‖², w the input's weights, as RigL grows weights (Evci et al. 2020); an input
     that is not read has w = 0. An input of a feature that is not read at all is left out.
     """
-    shape, inputs, vectors = line.shape, set(line.shape.inputs), set(line.shape.reading.vectors)
-    unread = [i for i in range(shape.all_inputs) if i not in inputs and set(shape.vectors_of(i)) <= vectors]
-    wide = swap_inputs(line, [], unread)
+    wide = swap_inputs(line, [], line.shape.unread())
     cuts = wide.shape.cuts()["inputs"]
     layers = {n: t.detach().requires_grad_(n in {c.tensor for c in cuts}) for n, t in wide.weights.items()}
     total = torch.zeros(len(wide.shape.inputs))
