@@ -15,6 +15,7 @@ from recprune.pruning.growth import GrowthPrune
 from recprune.pruning.masked import Masked, Prior
 from recprune.pruning.policy import Policy
 from recprune.pruning.static import Dense, Frozen, Random, ShapeOnly, SmallDense
+from recprune.pruning.uniform import Uniform
 from recprune.settings import PruneSettings
 
 POLICIES: dict[str, Callable[[], Policy]] = {
@@ -26,6 +27,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "d2s": DenseToSparse,
     "shape_only": ShapeOnly,
     "random": Random,
+    "uniform": Uniform,
     "gmp": lambda: Masked(method="gmp"),
     "set": lambda: Masked(method="set"),
     "rigl": lambda: Masked(method="rigl"),

@@ -22,6 +22,7 @@ from recprune.files import write_json, write_text
 from recprune.lock import FOLDER, hold, holder_of
 from recprune.report.backtest_markdown import backtest_markdown
 from recprune.report.backtest_page import backtest_page, pareto_svg
+from recprune.report.backtest_record import FORMAT
 from recprune.settings import FeaturizeSettings, Settings
 
 Plan = tuple[str, Trial]
@@ -227,7 +228,7 @@ def _measured(runs: list[Run], workshop: Workshop, stream: Stream, source: Sourc
 def _result(settings: Settings, source: Source, stream: Stream, asked: Asked, runs: list[Run]) -> dict[str, Any]:
     first = runs[0].trial.schedule.tuned
     return {
-        "format": 1,
+        "format": FORMAT,
         "title": asked.title,
         "source": source.name,
         "model": settings.model.family,

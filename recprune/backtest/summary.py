@@ -42,7 +42,7 @@ def trial_json(run: Run, first: int) -> dict[str, Any]:
     """Return a trial of the result file, days from `first` on."""
     record, trial = run.record, run.trial
     latency = run.latency or {}
-    per_day = ("ne", "cost_share", "weights", "inputs_changed")
+    per_day = ("ne", "cost_share", "weights", "inputs_changed", "inputs_returned")
     known = {name: record[name][first:] for name in per_day}
     return {
         "policy": run.asked,

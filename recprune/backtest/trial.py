@@ -17,7 +17,6 @@ from recprune.metrics.scores import normalized_entropy, probability
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape
 from recprune.pruning.budget import Budget, budget_for
-from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control
 from recprune.pruning.policy import Pace, Policy, Today
 from recprune.settings import ModelSettings, TrainSettings
@@ -26,6 +25,8 @@ from recprune.training.scoring import score
 
 SETTLING = 4
 """Days after the first carving before a trial is scored for tuning."""
+RETURN_DAYS = 7
+"""Days within which an input that comes back was needless to remove."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +100,9 @@ class Record:
     weights: list[int] = field(default_factory=list)
     widths: dict[str, list[int]] = field(default_factory=dict)
     inputs_changed: list[int] = field(default_factory=list)
+    """Inputs that came in."""
+    inputs_returned: list[int] = field(default_factory=list)
+    """Of these, the ones that had gone out within the last `RETURN_DAYS` days: a mask that flaps has many."""
     training_flops: float = 0.0
     train_seconds: float = 0.0
     decisions: list[str] = field(default_factory=list)
@@ -139,6 +143,7 @@ class _Replay:
         own = self.policy.begin(shape, first_sizes(stream.schema), self.budget, seed)
         self.lines = {"served": own} if own else {"dense": new_line(shape, first_sizes(stream.schema), seed)}
         self.control, self.decisions = Control(), list[str]()
+        self.gone: dict[int, int] = {}  # inputs that went, and when last
         self.carves = own is None and self.policy.carves
         steps = -(-int(np.median(stream.rows)) // trial.train.batch)
         self.pace = Pace(
@@ -168,7 +173,7 @@ class _Replay:
         policy.train(self.lines, self.control, day.learn, self._learner(day, number, policy), today)
         self._prune(today, number)
         self.record.train_seconds += time.perf_counter() - begun
-        self._note(before)
+        self._note(before, number)
 
     def _score(self, day: Day) -> pl.DataFrame:
         label = np.asarray(day.score.label)
@@ -215,17 +220,21 @@ class _Replay:
         if carved == 0:
             self.lines["served"] = self.lines["dense"].copy()
             return
-        self.lines["served"], _ = carve_to_ramp(self.lines["served"], today.learned, carved, self.budget, self.prune)
+        self.lines["served"] = self.policy.cut(self.lines, carved, today)
         if carved == self.prune.carve_days:
             self.lines = self.policy.settle(self.lines, replace(today, number=0))
 
-    def _note(self, before: set[int]) -> None:
+    def _note(self, before: set[int], number: int) -> None:
         line, record = self.served, self.record
         record.cost_share.append(self.budget.of(line.shape) / self.budget.dense)
         record.weights.append(nonzero_weights(line))
         for kind, count in line.shape.counts().items():
             record.widths.setdefault(kind, []).append(count)
-        record.inputs_changed.append(len(set(line.shape.inputs) - before))
+        after = set(line.shape.inputs)
+        came = after - before
+        record.inputs_changed.append(len(came))
+        record.inputs_returned.append(sum(number - self.gone.get(i, -RETURN_DAYS - 1) <= RETURN_DAYS for i in came))
+        self.gone |= dict.fromkeys(before - after, number)
 
 
 def known(events: FeatureSet, line: Line) -> FeatureSet:

@@ -10,6 +10,7 @@ from recprune.data.features import FeatureSet
 from recprune.model.line import Line
 from recprune.model.shape import Shape
 from recprune.pruning.budget import Budget
+from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control
 from recprune.settings import PruneSettings
 from recprune.training.hooks import Hook
@@ -72,6 +73,10 @@ class Policy:
     def begin(self, dense: Shape, sizes: Sequence[int], budget: Budget, seed: int) -> Line | None:
         """Return the line that this policy trains from the first day on instead of a dense one, if it does so."""
         return None
+
+    def cut(self, lines: Lines, days: int, today: Today) -> Line:
+        """Return the served line after the step of the first carving's day, counted from 1."""
+        return carve_to_ramp(lines["served"], today.learned, days, today.budget, today.settings)[0]
 
     def settle(self, lines: Lines, today: Today) -> Lines:
         """Return the lines with which the policy goes on once the first carving is done."""

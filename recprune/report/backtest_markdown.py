@@ -3,7 +3,7 @@
 from recprune.report import formats
 from recprune.report.backtest_page import settings
 from recprune.report.backtest_record import arms, checked
-from recprune.report.backtest_table import budget_text, markdown
+from recprune.report.backtest_table import adaptation, budget_text, markdown, table
 from recprune.report.backtest_words import sentences
 from recprune.report.record import Json
 
@@ -22,7 +22,8 @@ def backtest_markdown(result: Json) -> str:
         f"```\n{result['command']}\n```",
         f"{len(result['days'])} scored days, seeds {seeds}; {result['first']} to {result['tuned_until']} only tuned.",
         *(_findings(result, budget) for budget in result["budgets"]),
-        markdown(result),
+        markdown(table(result)),
+        *_adaptation(result),
         _settings(result),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
@@ -39,6 +40,11 @@ def _claim(compared: Json) -> str:
     corrected = f" p {formats.number(p)} after Holm." if p is not None else ""
     name = f"{compared['policy']} is not worse than {compared['against']}"
     return f"{name}: **{compared['verdict']}**, {compared['reason']}{corrected}"
+
+
+def _adaptation(result: Json) -> list[str]:
+    head, *rows = adaptation(result)
+    return [markdown([head, *rows])] if rows else []
 
 
 def _settings(result: Json) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from recprune.report import backtest_figures as figures
 from recprune.report.backtest_curves import window
 from recprune.report.backtest_record import Arm, arms, at_budget, batches, best, checked, far_off
-from recprune.report.backtest_table import budget_text, headings, row, share_word
+from recprune.report.backtest_table import adaptation, budget_text, headings, row, share_word
 from recprune.report.backtest_words import GLOSSARY, decisions, headline, sentences
 from recprune.report.chart import Drawing
 from recprune.report.interval import Strip
@@ -69,6 +69,7 @@ def backtest_page(result: Json) -> str:
         window=window(len(result["days"])),
         settings=[(figures.arm_name(arm), arm, each) for arm in tried for each in settings(arm)],
         setting_names=list(dict.fromkeys(name for trial in result["trials"] for name in trial["settings"])),
+        adaptation=adaptation(result),
         decided=[(figures.arm_name(arm), told) for arm in tried if (told := decisions(arm))],
         failed=[trial for trial in result["trials"] if trial["failed"]],
     )

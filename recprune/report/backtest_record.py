@@ -7,7 +7,7 @@ from statistics import fmean, median
 from recprune.errors import DamagedArtefactError
 from recprune.report.record import Json
 
-FORMAT = 1
+FORMAT = 2
 """Version of the result file that the report reads."""
 
 Days = list[float | None]

@@ -1,7 +1,7 @@
 """The table of a back-test's policies, the same for page, terminal and Markdown."""
 
 from recprune.report import formats
-from recprune.report.backtest_record import Arm, at_budget, batches, comparison, dense
+from recprune.report.backtest_record import Arm, arms, at_budget, batches, comparison, dense
 from recprune.report.record import Json
 
 
@@ -48,9 +48,30 @@ def row(result: Json, arm: Arm, budget: float) -> list[str]:
     ]
 
 
-def markdown(result: Json) -> str:
-    """Return the table in Markdown (GitHub's), numbers to the right."""
-    head, *rows = [[_escaped(cell) for cell in line] for line in table(result)]
+def adaptation(result: Json) -> list[list[str]]:
+    """Return headings and a row per policy and budget that changed its inputs or carved while it was scored.
+
+    How many inputs come in on a day, which share of them had gone out within the last week (a mask that flaps
+    has many), how many carvings began and how many challengers took over, per seed.
+    """
+    head = ["policy", "budget", "inputs in a day", "back within a week", "carvings", "took over"]
+    found = [arm for arm in arms(result) if arm.mean("inputs_changed") or any(t["decisions"] for t in arm.trials)]
+    return [head, *(_adapted(arm) for arm in found)]
+
+
+def _adapted(arm: Arm) -> list[str]:
+    came, back = arm.mean("inputs_changed"), arm.mean("inputs_returned")
+    begun, won = (
+        sum(word in decision for trial in arm.trials for decision in trial["decisions"]) / max(1, len(arm.trials))
+        for word in ("a carving starts", "took over")
+    )
+    share = formats.percent(back / came) if came and back is not None else formats.NONE
+    return [arm.policy, budget_text(arm.budget), formats.number(came, 2), share, f"{begun:.1f}", f"{won:.1f}"]
+
+
+def markdown(cells: list[list[str]]) -> str:
+    """Return a table in Markdown (GitHub's), numbers to the right."""
+    head, *rows = [[_escaped(cell) for cell in line] for line in cells]
     under = ["---", *["---:"] * (len(head) - 1)]
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, under, *rows))
 

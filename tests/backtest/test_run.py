@@ -54,7 +54,7 @@ def test_the_result_says_what_was_run(ran: tuple[Json, Log, Path]) -> None:
     result, _, folder = ran
     facts = ("format", "title", "source", "model", "first", "last", "tuned_until", "budgets", "cost", "seeds")
     assert {name: result[name] for name in facts} == {
-        "format": 1, "title": "a title", "source": "simulator", "model": "dlrm", "first": DAYS[0], "last": DAYS[-1],
+        "format": 2, "title": "a title", "source": "simulator", "model": "dlrm", "first": DAYS[0], "last": DAYS[-1],
         "tuned_until": DAYS[FIRST - 1], "budgets": [0.7, 0.4], "cost": "flops", "seeds": [1, 2],
     }  # fmt: skip
     assert result["command"] == shlex.join(ASKED.command)

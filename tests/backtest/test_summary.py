@@ -24,8 +24,8 @@ def run_of(
 ) -> Run:
     record: Json = {
         "ne": ne or ne_of(policy, budget, seed), "cost_share": [budget] * DAYS, "weights": list(range(DAYS)),
-        "inputs_changed": [0] * DAYS, "widths": {"top.0": list(range(DAYS))}, "training_flops": 5.0,
-        "train_seconds": 1.0, "decisions": [], "failed": failed,
+        "inputs_changed": [0] * DAYS, "inputs_returned": [0] * DAYS, "widths": {"top.0": list(range(DAYS))},
+        "training_flops": 5.0, "train_seconds": 1.0, "decisions": [], "failed": failed,
     }  # fmt: skip
     return Run(trial_of(policy, budget, seed=seed), policy, record, None)
 

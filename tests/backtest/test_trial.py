@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recprune.backtest.policies import POLICIES
 from recprune.backtest.stream import Stream, first_sizes
-from recprune.backtest.trial import SETTLING, Record, Schedule, Trial, known, nonzero_weights, replay
+from recprune.backtest.trial import RETURN_DAYS, SETTLING, Record, Schedule, Trial, known, nonzero_weights, replay
 from recprune.data.features import FeatureSet
 from recprune.errors import SettingsError
 from recprune.metrics.scores import normalized_entropy, probability
@@ -23,6 +23,7 @@ from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control
 from recprune.pruning.masks import maskable
 from recprune.pruning.policy import Adapted, Lines, Policy, Today
+from recprune.pruning.shrink import swap_inputs
 from recprune.training.incremental import learn
 from recprune.training.scoring import score
 from tests.backtest.streams import DAYS, SCHEDULE, tiny, told, trial_of
@@ -203,6 +204,27 @@ def test_prices_of_the_daily_swap_are_counted(stream: Stream) -> None:
     record, fixed = run(stream, trial_of("ads:swap_ratio=1.0")), run(stream, trial_of("fixed_mask"))
     assert sum(record.inputs_changed) > sum(fixed.inputs_changed) == 0
     assert record.training_flops > fixed.training_flops
+
+
+def test_an_input_that_comes_back_within_a_week_is_counted(stream: Stream) -> None:
+    """A policy that drops and takes back the same input, first after 2 days, then after 8."""
+    going = {4: ([0], []), 5: ([1], []), 6: ([], [0]), 13: ([], [1])}
+
+    class Flapping(Policy):
+        def adapt(self, lines: Lines, control: Control, today: Today) -> Adapted:
+            dropped, added = going.get(DAYS.index(today.day), ([], []))
+            served = lines["served"]
+            places = [served.shape.inputs[i] for i in dropped]
+            names.extend(places)
+            return Adapted({"served": swap_inputs(served, places, [names[i] for i in added])}, control)
+
+    names: list[int] = []
+    trial = trial_of("fixed_mask")
+    record = run(stream, replace(trial, chosen=replace(trial.chosen, policy=Flapping())))
+    came = {day: count for day, count in enumerate(record.inputs_changed) if count}
+    assert came == {6: 1, 13: 1}
+    assert {day: count for day, count in enumerate(record.inputs_returned) if count} == {6: 1}
+    assert RETURN_DAYS == 7
 
 
 def test_hooks_act_only_once_the_policy_has_begun(stream: Stream) -> None:

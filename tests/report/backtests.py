@@ -31,7 +31,7 @@ def backtest(
     asked = [(policy, budget) for policy in policies for budget in ((1.0,) if policy == "dense" else budgets)]
     trials = [trial(policy, budget, seed, level, draw) for policy, budget in asked for seed in range(1, seeds + 1)]
     return {
-        "format": 1,
+        "format": 2,
         "title": "complete-journey",
         "source": "complete-journey",
         "model": "dlrm",
@@ -77,6 +77,7 @@ def trial(policy: str, budget: float, seed: int, level: NDArray[np.float64], dra
         "weights": [round(68_000 * share)] * days,
         "widths": {name: widths(name, policy, share, days) for name in DENSE},
         "inputs_changed": [int(policy == "ads") * int(n) for n in draw.poisson(4 * share, days)],
+        "inputs_returned": [int(policy == "ads" and day % 5 == 0) for day in range(days)],
         "latency_us": {batch: round(time, 1) for batch, time in latency.items()},
         "latency_int8_us": {batch: round(0.62 * time, 1) for batch, time in latency.items()},
         "flops": round(305_000 * share),
@@ -139,7 +140,15 @@ def ne(trials: list[Json], policy: str, budget: float) -> NDArray[np.float64]:
 
 def fail(result: Json, policy: str, budget: float, seed: int, why: str = f"a loss was not finite {NASTY}") -> None:
     """Let a trial fail on its first day."""
-    empty: Json = {"ne": [], "cost_share": [], "weights": [], "widths": {}, "inputs_changed": [], "decisions": []}
+    empty: Json = {
+        "ne": [],
+        "cost_share": [],
+        "weights": [],
+        "widths": {},
+        "inputs_changed": [],
+        "inputs_returned": [],
+        "decisions": [],
+    }
     for each in result["trials"]:
         if (each["policy"], each["budget"], each["seed"]) == (policy, budget, seed):
             each |= {**empty, "latency_us": None, "latency_int8_us": None, "failed": why}

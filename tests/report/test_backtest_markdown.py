@@ -2,7 +2,7 @@ import pytest
 
 from recprune.errors import DamagedArtefactError
 from recprune.report.backtest_markdown import backtest_markdown
-from recprune.report.backtest_table import markdown
+from recprune.report.backtest_table import adaptation, markdown, table
 from recprune.report.backtest_words import sentences
 from tests.report.backtests import backtest, fail
 
@@ -14,7 +14,7 @@ def test_command_days_and_table_are_there() -> None:
     assert TEXT.startswith("## complete-journey, dlrm: 2017-03-15 to 2017-04-23\n")
     assert f"```\n{RESULT['command']}\n```" in TEXT
     assert "40 scored days, seeds 1, 2, 3; 2017-01-01 to 2017-03-14 only tuned." in TEXT
-    assert markdown(RESULT) in TEXT
+    assert markdown(table(RESULT)) in TEXT
 
 
 def test_every_budget_has_its_findings_and_every_judged_claim_its_verdict() -> None:
@@ -26,6 +26,11 @@ def test_every_budget_has_its_findings_and_every_judged_claim_its_verdict() -> N
         for c in judged:
             assert f"{c['policy']} is not worse than {c['against']}" in part
             assert f"**{c['verdict']}**, {c['reason']}" in part
+
+
+def test_how_the_policies_adapted_is_told_if_one_did() -> None:
+    assert markdown(adaptation(RESULT)) in TEXT
+    assert "back within a week" not in backtest_markdown(backtest(policies=("dense", "fixed_mask"), days=10))
 
 
 def test_what_tuning_chose_is_told_per_policy() -> None:
@@ -45,5 +50,5 @@ def test_a_policy_that_failed_and_an_empty_result_are_told() -> None:
 
 
 def test_another_format_is_refused() -> None:
-    with pytest.raises(DamagedArtefactError, match="format 2"):
-        backtest_markdown(RESULT | {"format": 2})
+    with pytest.raises(DamagedArtefactError, match="format 3"):
+        backtest_markdown(RESULT | {"format": 3})

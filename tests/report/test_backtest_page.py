@@ -271,5 +271,5 @@ def test_comparisons_share_a_scale_that_holds_zero() -> None:
 
 def test_another_format_is_refused() -> None:
     for write in (backtest_page, pareto_svg):
-        with pytest.raises(DamagedArtefactError, match="the back-test's result has format 2"):
-            write(SHORT | {"format": 2})
+        with pytest.raises(DamagedArtefactError, match="the back-test's result has format 3"):
+            write(SHORT | {"format": 3})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from recprune.report.backtest_record import arms, at_budget, best, checked, far_off
-from recprune.report.backtest_table import headings, markdown, table
+from recprune.report.backtest_table import adaptation, headings, markdown, table
 from tests.report.backtests import backtest, fail
 from tests.report.days import NASTY
 
@@ -120,13 +120,25 @@ def test_without_dense_there_is_nothing_to_be_relative_to() -> None:
 
 
 def test_markdown_has_the_same_cells_and_hostile_names_stay_text() -> None:
-    lines = markdown(RESULT).splitlines()
+    lines = markdown(table(RESULT)).splitlines()
     assert [cell.strip().replace("\\_", "_") for cell in lines[2].strip("|").split("|")] == table(RESULT)[1]
     assert lines[1].startswith("| --- | ---: |")
     assert len(lines) == len(table(RESULT)) + 1
-    nasty = markdown(backtest(policies=(f"a|b`{NASTY}\nc",), days=10)).splitlines()
+    nasty = markdown(table(backtest(policies=(f"a|b`{NASTY}\nc",), days=10))).splitlines()
     assert nasty[2].startswith("| a\\|b\\`&lt;script&gt;alert(1)&lt;/script&gt; c | 20 % |")
     assert len(nasty) == 4
+
+
+def test_adaptation_counts_inputs_and_carvings_per_seed() -> None:
+    result = backtest(policies=("dense", "ads", "fixed_mask"), budgets=(0.2,), days=30, seeds=2)
+    first, second = trials(result, "ads", 0.2)
+    first["inputs_changed"], second["inputs_changed"] = [3] * 30, [1] * 30
+    first["inputs_returned"], second["inputs_returned"] = [0] * 30, [1] * 30
+    first["decisions"] = ["2017-03-20: a carving starts, why", "2017-04-01: the challenger took over"]
+    second["decisions"] = ["2017-03-21: a carving starts, why", "2017-04-02: the challenger was dropped"]
+    head, *rows = adaptation(result)
+    assert head == ["policy", "budget", "inputs in a day", "back within a week", "carvings", "took over"]
+    assert rows == [["ads", "20 %", "2.00", "25.0 %", "1.0", "0.5"]]
 
 
 def test_the_best_is_within_the_budget_and_finished() -> None:
@@ -151,5 +163,5 @@ def test_arms_are_in_the_order_of_the_file() -> None:
 
 
 def test_another_format_is_refused() -> None:
-    with pytest.raises(Exception, match=r"the back-test's result has format 2; this recprune reads format 1\. Run"):
-        checked({"format": 2})
+    with pytest.raises(Exception, match=r"the back-test's result has format 3; this recprune reads format 2\. Run"):
+        checked({"format": 3})
