@@ -13,7 +13,7 @@ from recprune.backtest.policies import choose
 from recprune.backtest.stream import Stream, decode
 from recprune.backtest.summary import AGAINST, Run, comparisons, recovered, trial_json
 from recprune.backtest.trial import Schedule, Trial
-from recprune.backtest.tuning import every_structure, is_open, structures, tune, tuning_score
+from recprune.backtest.tuning import every_structure, is_open, structures, tune
 from recprune.backtest.work import Counter, Workshop
 from recprune.data.schema import Schema
 from recprune.data.sources.source import Source
@@ -198,9 +198,7 @@ def _tuned(plans: list[Plan], workshop: Workshop, told: list[dict[str, Any]]) ->
     chosen = []
     for number, (text, _) in enumerate(plans):
         mine = [(trial, about) for (n, _), (trial, about) in zip(spread, found, strict=True) if n == number]
-        records = workshop.run([replace(trial, days=trial.schedule.tuned) for trial, _ in mine])
-        scores = [tuning_score(record, trial) for record, (trial, _) in zip(records, mine, strict=True)]
-        best, about = mine[scores.index(min(scores))]
+        best, about = min(mine, key=lambda found: float("inf") if found[1]["ne"] is None else found[1]["ne"])
         chosen.append((text, best))
         told.append({"policy": text, "budget": best.chosen.budget, "chosen": best.chosen.text, **about})
     return chosen

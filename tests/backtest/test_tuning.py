@@ -7,7 +7,18 @@ from typing import Any
 import pytest
 
 from recprune.backtest.trial import Schedule, Trial
-from recprune.backtest.tuning import FACTOR, REACH, STRUCTURES, at, every_structure, structures, tune, tuning_score
+from recprune.backtest.tuning import (
+    FACTOR,
+    FINALISTS,
+    MORE_SEEDS,
+    REACH,
+    STRUCTURES,
+    at,
+    every_structure,
+    structures,
+    tune,
+    tuning_score,
+)
 from recprune.errors import SettingsError
 from recprune.pruning.static import READS, TOPS
 from tests.backtest.streams import SCHEDULE, trial_of
@@ -46,7 +57,7 @@ def test_a_valley_inside_the_grid_takes_nine_trials() -> None:
     valley = Valley(0.2, -0.1)
     [(best, about)] = tune([trial_of("ads")], valley)
     assert best == trial_of("ads")
-    assert [len(trials) for trials in valley.ran] == [9]
+    assert [len(trials) for trials in valley.ran] == [9, FINALISTS * MORE_SEEDS]
     assert {point(trial) for trial in valley.ran[0]} == {(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)}
     assert len(about["tried"]) == 9
     assert not about["at_the_edge"]
@@ -58,16 +69,49 @@ def test_the_grid_grows_until_the_best_is_inside_of_it() -> None:
     assert point(best) == (3, -2)
     around = {(3 + a, -2 + b) for a in (-1, 0, 1) for b in (-1, 0, 1)}
     assert around <= {point(trial) for trials in valley.ran for trial in trials}
-    assert [len(trials) for trials in valley.ran] == [9, 5, 5, 3]  # corner to corner, then along one side
+    assert [len(trials) for trials in valley.ran] == [9, 5, 5, 3, 6]  # corner to corner, then along one side
     assert not about["at_the_edge"]
 
 
 def test_no_point_is_tried_twice_and_all_on_the_tuning_days_with_the_seed_of_the_trial() -> None:
     valley = Valley(3, -2)
     tune([trial_of("ads", seed=5)], valley)
-    ran = [trial for trials in valley.ran for trial in trials]
+    *searched, finals = valley.ran
+    ran = [trial for trials in searched for trial in trials]
     assert len({point(trial) for trial in ran}) == len(ran)
     assert {(trial.days, trial.train.seed) for trial in ran} == {(SCHEDULE.tuned, 5)}
+    assert {(trial.days, trial.train.seed) for trial in finals} == {(SCHEDULE.tuned, 6), (SCHEDULE.tuned, 7)}
+
+
+def test_the_best_points_meet_again_with_more_seeds_and_the_best_mean_wins() -> None:
+    class Lucky(Valley):
+        """Two points look alike with the first seed, and one that looks worse is better with the others."""
+
+        def _record(self, trial: Trial) -> dict[str, Any]:
+            if point(trial) == (1, 0):
+                return record(1.001 if trial.train.seed == BASE.seed else 0.5, trial)
+            return super()._record(trial)
+
+    valley = Lucky(0, 0)
+    [(best, about)] = tune([trial_of("ads")], valley)
+    assert point(best) == (1, 0)
+    finals = valley.ran[-1]
+    assert {point(trial) for trial in finals} == {(0, 0), (1, 0), (-1, 0)}, "of equal ones the first"
+    tried = {round(math.log2(t["learning_rate"] / BASE.learning_rate)): t["ne_by_seed"] for t in about["tried"]
+             if t["embedding_learning_rate"] == BASE.embedding_learning_rate}  # fmt: skip
+    assert tried == {-1: pytest.approx([1.01] * 3), 0: [1.0] * 3, 1: [1.001, 0.5, 0.5]}
+    assert about["ne"] == pytest.approx((1.001 + 0.5 + 0.5) / 3)
+
+
+def test_a_finalist_that_fails_with_another_seed_loses() -> None:
+    class Fragile(Valley):
+        def _record(self, trial: Trial) -> dict[str, Any]:
+            broken = point(trial) == (0, 0) and trial.train.seed > BASE.seed
+            return record(1.0, trial, "2024-01-03: the loss is nan") if broken else super()._record(trial)
+
+    [(best, about)] = tune([trial_of("ads")], Fragile(0, 0))
+    assert point(best) == (-1, 0)
+    assert about["ne"] == pytest.approx(1.01)
 
 
 def test_a_valley_out_of_reach_is_said() -> None:
@@ -95,7 +139,7 @@ def test_searches_that_are_done_wait_for_the_others() -> None:
     valley = Two(0, 0)
     (dense, _), (ads, _) = tune([trial_of("dense"), trial_of("ads")], valley)
     assert (point(dense), point(ads)) == ((0, 0), (3, 0))
-    assert [len(trials) for trials in valley.ran] == [18, 3, 3, 3]
+    assert [len(trials) for trials in valley.ran] == [18, 3, 3, 3, 12]
 
 
 def test_the_found_rates_hold_for_all_days() -> None:
