@@ -1,4 +1,6 @@
-"""What freezing a pruned network costs when the data drift: python benchmarks/controlled_drift.py [STREAMS DAYS JOBS].
+"""What freezing a pruned network costs when data drift: python benchmarks/controlled_drift.py [SET STREAMS DAYS JOBS].
+
+SET is `claim` (rates, budgets and policies) or `knobs` (the settings of `ads` one by one).
 
 Each case is one regime of the simulator, one rate of its drift and one budget; each stream is replayed under
 `dense`, `fixed_mask` (carved once, then trained daily), `ads`, and some others, among them `gmp` (single weights,
@@ -46,13 +48,34 @@ class Case:
     policies: tuple[str, ...] = ("fixed_mask", "ads")
 
 
-CASES = (
+CLAIM = (
     *(Case("inputs", 0.04, budget) for budget in (0.2, 0.1)),
     Case("inputs", 0.04, 0.05, ("fixed_mask", "ads", "ads:guide=own", "ads:swap=0", "gmp")),
     Case("inputs", 0.04, 0.02),
     *(Case("inputs", rate, 0.05) for rate in (0.0, 0.08)),
     Case("hidden", 0.04, 0.05, ("fixed_mask", "ads", "gmp")),
 )
+KNOBS = (
+    "ads:swap=0", "ads:swap=2", "ads:swap=32", "ads:swap_ratio=1.0", "ads:swap_ratio=4.0",
+    "ads:refresh_threshold=2.0", "ads:refresh_threshold=20.0", "ads:cooldown=0", "ads:cooldown=28",
+    "ads:probation=0", "ads:probation=1", "ads:probation=7",
+)  # fmt: skip
+SETS = {"claim": CLAIM, "knobs": tuple(Case("inputs", rate, 0.05, ("ads", *KNOBS)) for rate in (0.04, 0.0))}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a policy did on one stream's scored days."""
+
+    gap: float
+    """To dense: mean NE / mean NE(dense) − 1."""
+    came: int
+    """Inputs that came in."""
+    back: int
+    """Of these, how many had gone out within a week."""
+    carvings: int
+    won: int
+    """Challengers that took over."""
 
 
 class Silent:
@@ -100,38 +123,47 @@ def rates_of(settings: Settings, case: Case, days: int, jobs: int) -> TrainSetti
         return tune([trial], workshop.run)[0][0].train
 
 
-def gaps(
+def outcomes(
     settings: Settings, cases: Sequence[Case], seed: int, days: int, jobs: int, train: TrainSettings
-) -> Iterator[tuple[Case, str, float]]:
-    """Yield each policy's gap to dense on one stream; the cases are of the same regime and rate."""
+) -> Iterator[tuple[Case, str, Outcome]]:
+    """Yield what each policy did on one stream; the cases are of the same regime and rate."""
     stream, first = stream_of(settings, cases[0], seed, days), days // 3
     arms = [(case, text) for case in cases for text in case.policies]
     trials = [trial_of(settings, text, case.budget, train, days) for case, text in arms]
     with Workshop(stream, OUT / "trials", jobs, Silent()) as workshop:
         dense, *records = workshop.run([trial_of(settings, "dense", 1.0, train, days), *trials])
     for (case, text), record in zip(arms, records, strict=True):
-        yield case, text, float(np.mean(record["ne"][first:]) / np.mean(dense["ne"][first:]) - 1)
+        decided = " ".join(record["decisions"])
+        yield case, text, Outcome(
+            gap=float(np.mean(record["ne"][first:]) / np.mean(dense["ne"][first:]) - 1),
+            came=sum(record["inputs_changed"][first:]),
+            back=sum(record["inputs_returned"][first:]),
+            carvings=decided.count("a carving starts"),
+            won=decided.count("took over"),
+        )  # fmt: skip
 
 
-def main(streams: int, days: int, jobs: int) -> None:
+def main(asked: Sequence[Case], streams: int, days: int, jobs: int) -> None:
     """Print a row per case and policy."""
     settings, console = settings_of(), Console()
-    found: dict[tuple[Case, str], list[float]] = {}
+    found: dict[tuple[Case, str], list[Outcome]] = {}
     rates: dict[str, TrainSettings] = {}
-    for regime, rate in dict.fromkeys((case.regime, case.rate) for case in CASES):
-        cases = [case for case in CASES if (case.regime, case.rate) == (regime, rate)]
+    for regime, rate in dict.fromkeys((case.regime, case.rate) for case in asked):
+        cases = [case for case in asked if (case.regime, case.rate) == (regime, rate)]
         if regime not in rates:
             rates[regime] = rates_of(settings, replace(cases[0], rate=0.04), days, jobs)
             train = rates[regime]
             told = f"{train.learning_rate:g}, embeddings {train.embedding_learning_rate:g}"
             console.print(f"{regime}: learning rate {told}")
         for seed in range(1, streams + 1):
-            for case, text, gap in gaps(settings, cases, seed, days, jobs, rates[regime]):
-                found.setdefault((case, text), []).append(gap)
+            for case, text, outcome in outcomes(settings, cases, seed, days, jobs, rates[regime]):
+                found.setdefault((case, text), []).append(outcome)
             console.print(f"{regime} {rate}: stream {seed} of {streams}")
-    table = Table("regime", "rate", "budget", "policy", "gap to dense", "95 % interval", "streams worse than dense")
+    did = ("inputs in a day", "back in a week", "carvings", "took over")
+    table = Table("regime", "rate", "budget", "policy", "gap to dense", "95 % interval", "streams worse", *did)
     for (case, text), values in found.items():
-        table.add_row(case.regime, str(case.rate), str(case.budget), text, *told_gap(values))
+        gaps, scored = told_gap([each.gap for each in values]), len(values) * (days - days // 3)
+        table.add_row(case.regime, str(case.rate), str(case.budget), text, *gaps, *told_deeds(values, scored))
     console.print(table)
 
 
@@ -143,6 +175,14 @@ def told_gap(values: Sequence[float]) -> tuple[str, str, str]:
     return f"{mean:+.2%}", f"{mean - half:+.2%} to {mean + half:+.2%}", f"{worse} of {len(values)}"
 
 
+def told_deeds(values: Sequence[Outcome], days: int) -> tuple[str, ...]:
+    """Return inputs a day, the share of them that came back, and carvings and takeovers per stream."""
+    came, back = (sum(getattr(each, name) for each in values) for name in ("came", "back"))
+    rare = (f"{sum(getattr(each, name) for each in values) / len(values):.1f}" for name in ("carvings", "won"))
+    return (f"{came / days:.2f}", f"{back / came:.1%}" if came else "–", *rare)
+
+
 if __name__ == "__main__":
-    arguments = [int(a) for a in sys.argv[1:]]
-    main(*[*arguments, *(10, 60, 2)[len(arguments) :]])
+    which, *numbers = sys.argv[1:] or ["claim"]
+    arguments = [int(number) for number in numbers]
+    main(SETS[which], *[*arguments, *(10, 60, 2)[len(arguments) :]])
