@@ -51,9 +51,10 @@ class SET(NoHook):
         once, and would be lost.
         """
         need_masks(self, view)
-        if view.step > 0 and view.step % self.every == 0:
+        moves = view.step > 0 and view.step % self.every == 0
+        if moves:
             self._move(view)
-        hold(view)
+        hold(view, changed=moves)
 
     @torch.no_grad()
     def _move(self, view: StepView) -> None:

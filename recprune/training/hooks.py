@@ -30,6 +30,8 @@ class StepView:
     extra: Tensors
     """The policy's own float tensors, saved with the line; each is named NAME.something and shaped like the
     layer tensor NAME."""
+    begins: bool = True
+    """Whether this is the first step of a pass, before which anything may have happened to the line."""
 
 
 class Hook(Protocol):

@@ -89,6 +89,7 @@ class _Pass:
         self.layers = {name: line.weights[name].detach().requires_grad_() for name in line.layer_names()}
         self.adam = _adam(line, self.layers, settings.learning_rate)
         self.importance: Tensors = {}
+        self.begins = True
 
     def step(self, part: FeatureSet) -> float:
         """Take one step; returns the batch's mean loss before it."""
@@ -148,6 +149,7 @@ class _Pass:
             second={name: s["exp_avg_sq"] for name, s in state.items()},
             masks=self.line.masks,
             extra=self.line.extra,
+            begins=self.begins,
         )
         with torch.no_grad():
             self.hook.before(view)
@@ -155,6 +157,7 @@ class _Pass:
         view.gradients = {}
         with torch.no_grad():
             self.hook.after(view)
+        self.begins = False
 
 
 def _check_finite(loss: Tensor, gradients: Tensors) -> None:

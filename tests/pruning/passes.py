@@ -78,11 +78,11 @@ def advance(state: State, hook: Hook, steps: int) -> None:
     for name, w in layers.items():
         moments = {"exp_avg": state.first[name], "exp_avg_sq": state.second[name]}
         adam.state[w] = {"step": torch.tensor(float(state.step)), **moments}
-    for _ in range(steps):
+    for number in range(steps):
         found = gradients(hook.effective(layers, state.masks), state.step)
         for name, w in layers.items():
             w.grad = found[name]
-        view = StepView(state.step, layers, found, state.first, state.second, state.masks, state.extra)
+        view = StepView(state.step, layers, found, state.first, state.second, state.masks, state.extra, number == 0)
         hook.before(view)
         adam.step()
         view.gradients = {}
