@@ -3,8 +3,12 @@
 A sentence names the subject with its value, the rule it breaks, why the rule exists, and what to do.
 """
 
+import errno
 from enum import IntEnum
 from typing import ClassVar
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a write for which the disk, or the user's share of it, has no space."""
 
 
 class ExitCode(IntEnum):

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recprune.errors import BusyError
+from recprune.errors import DISK_FULL, BusyError
 
 FOLDER = Path(".recprune/locks")
 _ORPHAN_SECONDS = 3600
@@ -36,11 +36,20 @@ def hold(name: str, command: str, *, wait: bool) -> Iterator[int]:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         _acquire(handle, path, wait)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
+        _sign(handle, command)
         yield handle
     finally:
         os.close(handle)
+
+
+def _sign(handle: int, command: str) -> None:
+    """Write who holds the lock into its file; on a full disk the lock holds without a name."""
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps({"pid": os.getpid(), "command": command}).encode(), 0)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
 
 
 def _acquire(handle: int, path: Path, wait: bool) -> None:

@@ -169,12 +169,10 @@ def rollback(
     why: Why,
     to: Annotated[str | None, typer.Option(help="Day of an earlier champion; default: the one before.")] = None,
 ) -> None:
-    """Let an earlier champion serve again, at once. Learning goes on; later days must pass against it."""
-    from recprune.lock import hold
+    """Let an earlier champion serve again, at once, also while a day runs. Later days must pass against it."""
     from recprune.steps.promote import rollback as roll_back
 
-    with hold("workspace", "recprune rollback", wait=False):
-        target = roll_back(to, why)
+    target = roll_back(to, why)
     out.print(f"{target} serves again: bundles/{target}. Later days are compared with it.")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, to_json, write_json
+from recprune.registry.reserve import with_reserve
 
 FOLDER = Path("registry")
 HISTORY = FOLDER / "history.jsonl"
@@ -61,17 +62,26 @@ def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion
     at = datetime.now(UTC).isoformat(timespec="seconds")
     entry = Entry(event=event, day=day, champion=champion, bundle=manifest_digest(bundle), why=why, at=at)
     FOLDER.mkdir(exist_ok=True)
+    line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+    with_reserve(lambda: _append(line))
+    follow()
+
+
+def _append(line: str) -> None:
     _drop_half_line()
     with HISTORY.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(entry), ensure_ascii=False) + "\n")
+        file.write(line)
         file.flush()
         os.fsync(file.fileno())
-    follow()
 
 
 def follow() -> None:
     """Make the pointer say what the history's last entry says."""
     _drop_half_line()
+    with_reserve(_move_pointer)
+
+
+def _move_pointer() -> None:
     entries = read_history()
     if not entries:
         return

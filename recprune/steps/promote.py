@@ -1,9 +1,13 @@
 """Promote and roll back: move the registry's pointer, and keep the history of what served when."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, open_artefact
+from recprune.lock import hold
 from recprune.registry import history
 from recprune.serving.scorer import MODEL
 from recprune.versioning import git
@@ -16,9 +20,14 @@ def promote(*, day: str) -> bool:
     A day that was promoted once is not promoted again, nor one that was judged against another champion than
     the one that serves now: a rollback since then stays.
     """
+    with _registry(f"promote {day}"):
+        return _promote(day)
+
+
+def _promote(day: str) -> bool:
     before = any(entry.event == "promoted" and entry.day == day for entry in history.read_history())
     if before or (day_state(day).verdict == "passed" and read_plan(day)["champion"] != history.current()):
-        finish()
+        _finish()
         return False
     state = day_state(day)
     if state.verdict != "passed":
@@ -26,12 +35,12 @@ def promote(*, day: str) -> bool:
     if day not in git.stored_days():
         raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
     history.record("promoted", day, day, Path("bundles") / day, state.sentence)
-    finish()
+    _finish()
     return True
 
 
 def rollback(to: str | None, why: str) -> str:
-    """Let an earlier champion serve again; returns its day.
+    """Let an earlier champion serve again; returns its day. A day that runs meanwhile is not disturbed.
 
     Args:
         to: its day; if None the champion that served before the present one first did, so that a second
@@ -41,6 +50,11 @@ def rollback(to: str | None, why: str) -> str:
     Raises:
         RecpruneError: that day never served, or its bundle is not here or not the one that served.
     """
+    with _registry("rollback"):
+        return _rollback(to, why)
+
+
+def _rollback(to: str | None, why: str) -> str:
     now = history.current()
     champions = [entry.champion for entry in history.read_history()]
     served = list(dict.fromkeys(champions))
@@ -53,10 +67,11 @@ def rollback(to: str | None, why: str) -> str:
     if not (bundle / MODEL).exists():
         raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {target}")
     _check_bundle(bundle, target)
-    if target == now:  # said again
+    if target == now:  # said again, perhaps after a kill
+        _finish()
         return target
     history.record("rollback", planned_days()[-1], target, bundle, why)
-    finish()
+    _finish()
     return target
 
 
@@ -72,8 +87,28 @@ def _check_bundle(bundle: Path, day: str) -> None:
 
 def finish() -> None:
     """Bring the pointer and git up to what the history says, also after a kill."""
+    with _registry("finish"):
+        _finish()
+
+
+def _finish() -> None:
     history.follow()
-    if history.HISTORY.exists() and not git.is_source_repository():
-        last = history.read_history()[-1]
-        if git.commit([str(history.FOLDER)], f"Registry: {last.event} {last.champion}\n\n{last.why}"):
-            git.push()
+    if not history.HISTORY.exists() or git.is_source_repository():
+        return
+    last = history.read_history()[-1]
+    try:
+        committed = git.commit([str(history.FOLDER)], f"Registry: {last.event} {last.champion}\n\n{last.why}")
+    except (RecpruneError, OSError) as error:  # what serves has been changed already, and that is what counts
+        sys.stderr.write(
+            f"warning: {last.champion} serves, but git has not recorded it: {error}. The next command will.\n"
+        )
+        return
+    if committed:
+        git.push()
+
+
+@contextmanager
+def _registry(command: str) -> Iterator[None]:
+    """Let nobody else change what serves; not the workspace's lock, so that a rollback need not wait for a day."""
+    with hold("registry", command, wait=True):
+        yield

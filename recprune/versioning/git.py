@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recprune.errors import RecpruneError
+from recprune.lock import hold
 
 TAG = "day/"
 _IDENTITY = ("-c", "user.name=recprune", "-c", "user.email=recprune@localhost")
@@ -38,11 +39,12 @@ def stored_days(cwd: Path | None = None) -> set[str]:
 def commit(paths: Sequence[str], message: str) -> bool:
     """Commit the given paths, those of them that exist; returns whether there was anything to commit."""
     there = [path for path in paths if Path(path).exists()]
-    git("add", "--all", "--", *there)
-    if not git("diff", "--cached", "--name-only", "--", *there).strip():
-        return False
-    git("commit", "--quiet", "--message", message, "--", *there)
-    return True
+    with hold("git", f"git commit: {message.partition(chr(10))[0]}", wait=True):  # a rollback may meet a day's store
+        git("add", "--all", "--", *there)
+        if not git("diff", "--cached", "--name-only", "--", *there).strip():
+            return False
+        git("commit", "--quiet", "--message", message, "--", *there)
+        return True
 
 
 def tag(day: str) -> None:

@@ -1,12 +1,19 @@
 import json
+import os
 import re
+import shutil
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recprune.days import days_between
 from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import manifest_digest
+from recprune.lock import hold
 from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
 from recprune.steps.promote import finish, promote, rollback
 from tests.lineage import bundle_of, held, passed, plan_of, quarantined
@@ -199,3 +206,79 @@ def test_a_day_judged_against_a_champion_that_was_rolled_back_is_not_promoted() 
     rollback(G, "D1 is bad")
     assert not promote(day=D2)
     assert current() == G
+
+
+def test_a_rollback_does_not_wait_for_a_day_that_runs() -> None:
+    promoted(D1, D2)
+    with hold("workspace", "recprune run --day 2024-01-03", wait=False), hold("step", "train", wait=False):
+        assert rollback(None, "clicks fell") == D1
+    assert current() == D1
+
+
+def test_what_git_cannot_record_serves_all_the_same_and_is_recorded_by_the_next_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    promoted(D1, D2)
+    lock = Path(".git/index.lock")
+    lock.touch()
+    assert rollback(None, "clicks fell") == D1
+    told = capsys.readouterr().err
+    assert told.startswith(f"warning: {D1} serves, but git has not recorded it: git add")
+    assert json.loads(CURRENT.read_text())["champion"] == D1
+    lock.unlink()
+    finish()
+    assert git("log", "-1", "--format=%s").strip() == f"Registry: rollback {D1}"
+    assert git("status", "--porcelain", "registry") == ""
+
+
+def kill_at(operation: int, command: Callable[[], object]) -> bool:
+    """Run a command in a process that is killed before its n-th change of a file; say whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = operation
+
+        def count(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            if writes or event in ("os.rename", "os.remove", "os.truncate", "os.mkdir", "subprocess.Popen"):
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+
+        sys.addaudithook(count)
+        try:
+            command()
+        finally:  # never back into pytest
+            os._exit(0 if left >= 0 else 1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+@pytest.mark.parametrize("what", ["promote", "rollback"])
+def test_killed_before_any_change_of_a_file_the_pointer_is_whole_and_the_same_command_ends_it(
+    what: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    promoted(D1)
+    store(D2)
+    before, commits, operation = current(), int(git("rev-list", "--count", "HEAD")), 0
+    after = {"promote": D2, "rollback": G}[what]
+    command: Callable[[], object] = {
+        "promote": lambda: promote(day=D2),
+        "rollback": lambda: rollback(G, "clicks fell"),
+    }[what]
+    kept = tmp_path_factory.mktemp("kept")
+    shutil.copytree(".", kept, symlinks=True, dirs_exist_ok=True)
+    while kill_at(operation, command):
+        pointer = json.loads(CURRENT.read_text())
+        assert pointer["champion"] in (before, after)
+        assert pointer["digest"] == manifest_digest(Path(pointer["bundle"]))
+        assert current() in (before, after)
+        command()
+        assert json.loads(CURRENT.read_text())["champion"] == current() == after
+        assert git("status", "--porcelain", "registry") == ""
+        assert events().count(events()[-1]) == 1
+        assert int(git("rev-list", "--count", "HEAD")) == commits + 1
+        for path in Path().iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(kept, ".", symlinks=True, dirs_exist_ok=True)
+        operation += 1
+    assert operation > 10
