@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import SettingsError
 from recprune.files import open_artefact
+from recprune.serving.model_file import check_model
 
 MODEL = "model.onnx"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
@@ -23,11 +24,12 @@ class Scorer:
         threads: threads of one call.
 
     Raises:
-        DamagedArtefactError: the bundle is not what its manifest says.
+        DamagedArtefactError: the bundle is not what its manifest says, or its model not what recprune writes.
     """
 
     def __init__(self, bundle: Path, threads: int = 1) -> None:
         self.manifest: dict[str, Any] = open_artefact(bundle, "bundle")
+        check_model(bundle / MODEL)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1

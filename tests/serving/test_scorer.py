@@ -125,4 +125,5 @@ def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
     ours = {name for name in done.stdout.split() if name.startswith("recprune.")}
     assert ours == {
         "recprune.errors", "recprune.files", "recprune.serving", "recprune.serving.scorer", "recprune.serving.latency",
+        "recprune.serving.model_file", "recprune.serving.protobuf",
     }  # fmt: skip

@@ -1,0 +1,257 @@
+"""A model file from anywhere: what recprune writes is let through, everything else is refused with a sentence."""
+
+import os
+import random
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from recprune.data.schema import ids, number
+from recprune.errors import DamagedArtefactError
+from recprune.lowering.graph import build_graph
+from recprune.lowering.int8 import quantize
+from recprune.serving.model_file import OPERATORS, check_model
+from recprune.serving.protobuf import WireError, fields, signed, varints
+from tests.lowering.served import SMALL, served
+from tests.networks import FAMILIES
+
+FEATURES = (ids("user", "int64"), ids("item"), ids("shop"), number("price"))
+MUTANTS = 20_000
+
+
+def model_of(family: str = "dlrm") -> onnx.ModelProto:
+    made = served(FEATURES, model=replace(SMALL, family=family))
+    return build_graph(made.line, made.vocabulary, made.schema, made.offset)
+
+
+MODEL = model_of()
+
+
+def refused(folder: Path, model: onnx.ModelProto | bytes, why: str) -> None:
+    file = folder / "model.onnx"
+    file.write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    told = rf"^{re.escape(str(file))} was refused before it was loaded: {why}\. recprune writes no such model; "
+    with pytest.raises(DamagedArtefactError, match=told):
+        check_model(file)
+
+
+def changed(change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    change(model)
+    return model
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_what_recprune_writes_is_let_through(family: str, precision: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.onnx"
+    onnx.save(model_of(family), file)
+    if precision == "int8":
+        file = file.rename(tmp_path / "fp32.onnx")
+        quantize(file, tmp_path / "model.onnx")
+    check_model(tmp_path / "model.onnx")
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    assert {(node.domain, node.op_type) for node in graph.node} <= {(d, o) for d, ops in OPERATORS.items() for o in ops}
+
+
+def test_an_operator_that_is_not_on_the_list_is_refused(tmp_path: Path) -> None:
+    def with_node(kind: str, domain: str = "", **attributes: object) -> onnx.ModelProto:
+        node = helper.make_node(kind, [], ["x"], domain=domain, **attributes)
+        return changed(lambda m: m.graph.node.append(node))
+
+    refused(tmp_path, with_node("Loop"), "it has the operator Loop")
+    refused(tmp_path, with_node("Run", "evil.ops"), r"it has the operator evil\.ops\.Run")
+    refused(tmp_path, with_node("Add", "evil.ops"), r"it has the operator evil\.ops\.Add")
+    opset = helper.make_opsetid("evil.ops", 1)
+    refused(tmp_path, changed(lambda m: m.opset_import.append(opset)), r"it needs the operators of 'evil\.ops'")
+    graph = helper.make_graph([], "inner", [], [])
+    refused(tmp_path, with_node("Add", more=graph), "the operator Add has a subgraph")
+    refused(tmp_path, with_node("Add", more=[graph]), "the operator Add has subgraphs")
+    big = TensorProto(dims=[2**40], data_type=TensorProto.FLOAT, name="big")
+    refused(tmp_path, with_node("Add", more=big), r"tensor 'big' has dimensions \[1099511627776\] but 0 values")
+
+
+def test_functions_and_several_graphs_are_refused(tmp_path: Path) -> None:
+    function = helper.make_function("d", "F", [], [], [], [])
+    refused(tmp_path, changed(lambda m: m.functions.append(function)), "it holds functions or training information")
+    training = onnx.TrainingInfoProto()
+    refused(tmp_path, changed(lambda m: m.training_info.append(training)), "it holds functions or training information")
+    refused(tmp_path, MODEL.SerializeToString() * 2, "it holds 2 graphs")
+    refused(tmp_path, b"", "it holds 0 graphs")
+    sparse = onnx.SparseTensorProto()
+    refused(tmp_path, changed(lambda m: m.graph.sparse_initializer.append(sparse)), "it holds a sparse tensor")
+
+
+def tensor(**about: Any) -> TensorProto:
+    return TensorProto(name="t", **about)
+
+
+@pytest.mark.parametrize(
+    ("odd", "why"),
+    [
+        (tensor(dims=[3], data_type=1, raw_data=bytes(8)), r"tensor 't' has dimensions \[3\] but 2 values"),
+        (tensor(dims=[2], data_type=1, raw_data=bytes(9)), r"tensor 't' has dimensions \[2\] but 2.25 values"),
+        (tensor(dims=[-1], data_type=1), r"tensor 't' has dimensions \[-1\]"),
+        (tensor(dims=[1] * 9, data_type=1), r"tensor 't' has dimensions \[1, 1, 1, 1, 1, 1, 1, 1, 1\]"),
+        (tensor(dims=[2**62, 2**62], data_type=7), r"tensor 't' has dimensions \[.*\] but 0 values"),
+        (tensor(dims=[1], data_type=14), "tensor 't' has data type 14"),
+        (tensor(dims=[1], data_type=0), "tensor 't' has data type 0"),
+        (tensor(dims=[2], data_type=8, string_data=[b"a"]), r"tensor 't' has dimensions \[2\] but 1 values"),
+    ],
+)  # fmt: skip
+def test_a_tensor_says_the_size_that_it_has(odd: TensorProto, why: str, tmp_path: Path) -> None:
+    refused(tmp_path, changed(lambda m: m.graph.initializer.append(odd)), why)
+
+
+@given(st.sampled_from(["float32", "float64", "int64", "int32", "int8", "uint8", "bool", "float16"]),
+       st.lists(st.integers(0, 4), max_size=3), st.booleans())  # fmt: skip
+def test_tensors_of_every_type_and_storage_are_counted(dtype: str, dims: list[int], raw: bool) -> None:
+    values = np.ones(dims, dtype)
+    tensor = numpy_helper.from_array(values, "t")
+    if not raw and dtype != "float16":
+        kind = tensor.data_type
+        tensor = helper.make_tensor("t", kind, dims, values.flatten().tolist())
+    from recprune.serving.model_file import _of_tensor
+
+    assert list(_of_tensor(list(fields(memoryview(tensor.SerializeToString()))), Path())) == []
+    tensor.dims.append(2)
+    told = list(_of_tensor(list(fields(memoryview(tensor.SerializeToString()))), Path()))
+    assert bool(told) == bool(values.size), "no values, twice, are still none"
+
+
+def external(**about: str) -> onnx.ModelProto:
+    lies = tensor(dims=[2], data_type=1, data_location=TensorProto.EXTERNAL)
+    for key, value in about.items():
+        lies.external_data.add(key=key, value=value)
+    return changed(lambda m: m.graph.initializer.append(lies))
+
+
+def test_external_data_of_the_bundle_are_let_through(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(16))
+    file = tmp_path / "model.onnx"
+    for about in (
+        {"location": "weights.bin", "length": "8"},
+        {"location": "weights.bin", "offset": "8", "length": "8"},
+    ):
+        file.write_bytes(external(**about).SerializeToString())
+        check_model(file)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "../secret",
+        "/etc/passwd",
+        "a/../../secret",
+        "..",
+        ".",
+        "",
+        "sub/file",
+        "..\\secret",
+        "C:\\x",
+        "nowhere",
+        "link",
+        "x\0y",
+    ],
+)
+def test_external_data_outside_of_the_bundle_are_refused(location: str, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    (bundle / "sub").mkdir(parents=True)
+    for file in (tmp_path / "secret", bundle / "sub" / "file"):
+        file.write_bytes(bytes(8))
+    (bundle / "link").symlink_to(tmp_path / "secret")
+    refused(bundle, external(location=location), r"tensor 't' lies in '.*', which is no file of the bundle")
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "why"),
+    [
+        ("0", "9", "tensor 't' has 8 bytes, but its place in 'w' is 9 at 0"),
+        ("4", "8", "tensor 't' has 8 bytes, but its place in 'w' is 8 at 4"),
+        ("-1", "8", "tensor 't' has 8 bytes, but its place in 'w' is 8 at -1"),
+        ("x", "8", "tensor 't' has a place in 'w' that is no number"),
+    ],
+)
+def test_external_data_lie_within_their_file(offset: str, length: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "w").write_bytes(bytes(9))
+    refused(tmp_path, external(location="w", offset=offset, length=length), why)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x00",
+        b"\x08",
+        b"\x3a\x05abc",
+        b"\x0b",
+        b"\xff" * 11,
+        b"\x08" + b"\xff" * 9 + b"\x7f",
+        b"PK\x03\x04",
+        b"<html>",
+    ],
+)
+def test_what_is_no_message_is_refused(data: bytes, tmp_path: Path) -> None:
+    refused(tmp_path, data, r"it (is no ONNX model \(.*\)|holds 0 graphs)")
+
+
+def test_mutants_are_let_through_or_refused_and_never_anything_else(tmp_path: Path) -> None:
+    whole, draw = MODEL.SerializeToString(), random.Random(1)
+    file, passed, refusals = tmp_path / "model.onnx", 0, set[bool]()
+    handle = os.open(file, os.O_RDWR | os.O_CREAT)
+    for _ in range(MUTANTS):
+        mutant = bytearray(whole)
+        for _ in range(draw.choice((1, 1, 2, 8))):
+            at = draw.randrange(len(mutant))
+            match draw.randrange(4):
+                case 0:
+                    mutant[at] = draw.randrange(256)
+                case 1:
+                    mutant[at] ^= 1 << draw.randrange(8)
+                case 2:
+                    del mutant[at : at + draw.randrange(1, 9)]
+                case _:
+                    mutant[at:at] = draw.randbytes(draw.randrange(1, 9))
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, bytes(mutant), 0)
+        try:
+            check_model(file)
+            passed += 1
+        except DamagedArtefactError as error:
+            refusals.add("was refused before it was loaded" in str(error))
+    os.close(handle)
+    assert refusals == {True}
+    assert 0 < passed < MUTANTS, "a changed weight is for the digest to find"
+
+
+varint = st.integers(0, 2**64 - 1)
+
+
+@settings(max_examples=200)
+@given(st.lists(varint, max_size=5))
+def test_whole_numbers_are_those_of_protocol_buffers(values: list[int]) -> None:
+    message = TensorProto(uint64_data=values, int64_data=[signed(v) for v in values])
+    found = {n: value for n, _, value in fields(memoryview(message.SerializeToString()))}
+    for field in (7, 11):
+        packed = found.get(field, memoryview(b""))
+        assert isinstance(packed, memoryview)
+        assert list(varints(packed)) == values
+    assert [signed(v) for v in values] == list(message.int64_data)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        found = list(fields(memoryview(data)))
+    except WireError:
+        return
+    assert sum(len(v) for _, _, v in found if not isinstance(v, int)) <= len(data)
