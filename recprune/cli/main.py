@@ -11,6 +11,7 @@ from rich.text import Text
 from recprune import __version__
 from recprune.cli import mask, step
 from recprune.cli.backtest import backtest
+from recprune.cli.serve import score, verify
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
 from recprune.settings import SourceName
@@ -28,6 +29,8 @@ app = typer.Typer(
 app.add_typer(step.app, name="step")
 app.add_typer(mask.app, name="mask")
 app.command()(backtest)
+app.command()(score)
+app.command()(verify)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
 STOPPED = 130

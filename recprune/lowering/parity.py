@@ -1,5 +1,6 @@
 """Parity: the exported graph in ONNX Runtime against torch, from the raw row to `p_click`."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,20 @@ def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.flo
         rows: raw feature values, a column per input.
         expected: torch's probabilities (N,).
     """
+    parts = [slice(0, len(rows)), *(slice(i, i + 1) for i in range(min(8, len(rows))))]
+    worst = [0.0]
+    for part, p in zip(parts, scores(model, rows, parts), strict=True):
+        worst += [float(np.max(np.abs(p - expected[part])))] if len(p) else []
+    return float(np.max(worst))  # unlike Python's max, keeps NaN
+
+
+def scores(model: Path, rows: pl.DataFrame, parts: Sequence[slice]) -> Iterator[NDArray[np.float32]]:
+    """Yield what a model file gives for each part of the rows, as one batch each."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feed = {name: rows[name].to_numpy() for name in rows.columns}
     feed = {name: v.astype(object) if rows[name].dtype == pl.String else v for name, v in feed.items()}
-    worst = [0.0]
-    for part in [slice(0, len(rows)), *(slice(i, i + 1) for i in range(min(8, len(rows))))]:
-        p = session.run(["p_click"], {name: v[part] for name, v in feed.items()})[0]
-        worst += [float(np.max(np.abs(p - expected[part])))] if len(p) else []
-    return float(np.max(worst))  # unlike Python's max, keeps NaN
+    for part in parts:
+        yield session.run(["p_click"], {name: v[part] for name, v in feed.items()})[0]

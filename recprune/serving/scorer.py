@@ -1,19 +1,34 @@
 """Score raw feature values with a promoted bundle; needs numpy and onnxruntime, nothing else."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from recprune.errors import SettingsError
+from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.files import open_artefact
 from recprune.serving.model_file import check_model
 
 MODEL = "model.onnx"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
+_ONNX_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(string)": "string"}
+
+
+class Frame(Protocol):
+    """A DataFrame, of whichever library."""
+
+    @property
+    def columns(self) -> Any:
+        """Return the columns' names."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Return a column."""
+        ...
 
 
 class Scorer:
@@ -34,22 +49,30 @@ class Scorer:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(bundle / MODEL, options, providers=["CPUExecutionProvider"])
+        try:
+            self._session = ort.InferenceSession(bundle / MODEL, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's errors have no common class but this
+            raise DamagedArtefactError(
+                f"{bundle / MODEL}: ONNX Runtime {ort.__version__} cannot load it ({error}); it was made with "
+                f"{self.manifest.get('environment', {}).get('libraries', {}).get('onnxruntime', 'another version')}."
+            ) from error
         self._inputs: list[dict[str, str]] = self.manifest["inputs"]
 
-    def score(self, columns: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Return `p_click` of each row (N,).
+    def score(self, columns: Mapping[str, Any] | Frame) -> NDArray[np.float32]:
+        """Return `p_click` of each row (N,). May be called by several threads at once.
 
         Args:
-            columns: one array or list of N values per input of the bundle. Missing values: NaN for
-                numbers, −2⁶³ for int64 ids, "" for string ids; ids never seen are allowed.
+            columns: one array or list of N values per input of the bundle, or a DataFrame of pandas or Polars.
+                Other columns are left aside. Missing values: NaN for numbers, −2⁶³ for int64 ids, "" or None for
+                string ids; ids never seen are allowed.
 
         Raises:
             SettingsError: an input is missing, of another type, or not one value per row.
         """
-        absent = [i["name"] for i in self._inputs if i["name"] not in columns]
-        if absent:
-            raise SettingsError(f"inputs {', '.join(absent)} are missing; the model's manifest lists all inputs.")
+        names: set[Any] = set(columns) if isinstance(columns, Mapping) else set(columns.columns)
+        if absent := [i["name"] for i in self._inputs if i["name"] not in names]:
+            listed = ", ".join(f"{name}{_near(name, names)}" for name in absent)
+            raise SettingsError(f"inputs {listed} are missing; the model's manifest lists all inputs.")
         feed = {i["name"]: _column(i["name"], i["dtype"], columns[i["name"]]) for i in self._inputs}
         shapes = {values.shape for values in feed.values()}
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
@@ -57,10 +80,40 @@ class Scorer:
             raise SettingsError(f"the inputs' shapes are {found}; each must be (N,), one value per row.")
         return np.asarray(self._session.run(["p_click"], feed)[0])
 
+    def model_inputs(self) -> dict[str, str]:
+        """Return the model's own inputs and their types, as the manifest names them."""
+        return {i.name: _ONNX_TYPES.get(i.type, i.type) for i in self._session.get_inputs()}
+
+
+def _near(name: str, names: set[Any]) -> str:
+    found = difflib.get_close_matches(name, [n for n in names if isinstance(n, str)], n=1)
+    return f" (is it {found[0]}?)" if found else ""
+
 
 def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
     """Return an input as the graph takes it; ids are never rounded to fit."""
+    if dtype == "string":
+        return _text(name, np.asarray(values, object))  # without it NumPy makes the text "nan" of a NaN among strings
     found = np.asarray(values)
-    if dtype == "int64" and found.size and not np.can_cast(found.dtype, np.int64, "same_kind"):
-        raise SettingsError(f"input {name} is {found.dtype}; the model takes int64 ids (missing: -2**63).")
+    if found.dtype == np.bool_:
+        found = found.astype(np.int8)
+    kinds = "iu" if dtype == "int64" else "iuf"
+    if found.size and (found.dtype.kind not in kinds or not np.can_cast(found.dtype, _DTYPES[dtype], "same_kind")):
+        takes = "int64 ids (missing: -2**63)" if dtype == "int64" else "numbers (missing: NaN)"
+        raise SettingsError(f"input {name} is {found.dtype}; the model takes {takes}.")
+    if found.dtype == np.uint64 and dtype == "int64" and found.size and int(found.max()) >= 2**63:
+        raise SettingsError(f"input {name} holds {int(found.max())}, which is no int64; the model takes int64 ids.")
     return found.astype(_DTYPES[dtype], copy=False)
+
+
+def _text(name: str, found: NDArray[Any]) -> NDArray[Any]:
+    """Return string ids; None and NaN, as a DataFrame has them, are missing."""
+    kinds = set(map(type, found.ravel().tolist()))  # ONNX Runtime would take None for the id "None"
+    if kinds <= {str}:
+        return found
+    if kinds <= {str, type(None), float}:
+        odd = [v for v in found.ravel().tolist() if isinstance(v, float) and v == v]
+        if not odd:
+            return np.array([v if isinstance(v, str) else "" for v in found.ravel()], object).reshape(found.shape)
+    others = ", ".join(sorted(kind.__name__ for kind in kinds - {str, type(None)}))
+    raise SettingsError(f'input {name} holds {others}; the model takes strings (missing: "" or None).')

@@ -16,11 +16,13 @@ from recprune.lowering.calibrate import fit_offset
 from recprune.lowering.card import model_card
 from recprune.lowering.graph import build_graph
 from recprune.lowering.measured import measured_time
+from recprune.lowering.parity import scores
 from recprune.lowering.write import write_model
 from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines
 from recprune.model.threads import use_threads
 from recprune.pruning.budget import budget_for
+from recprune.serving.sample import ROWS, write_sample
 from recprune.settings import Settings
 from recprune.training.scoring import score
 
@@ -76,6 +78,8 @@ def export(
         file, raw = folder / "model.onnx", rows.select(f.name for f in schema.features)
         manifest["parity"] = write_model(graph, file, settings.export.precision, raw, expected)
         manifest["bytes"] = file.stat().st_size
+        [p_click] = scores(file, raw, [slice(0, ROWS)])
+        write_sample(folder, {name: raw[name][:ROWS].to_numpy() for name in raw.columns}, p_click)
         (folder / "README.md").write_text(model_card(day, manifest, partition.counts), encoding="utf-8")
 
 

@@ -25,7 +25,7 @@ from tests.lowering.served import SMALL, served
 from tests.networks import FAMILIES
 
 FEATURES = (ids("user", "int64"), ids("item"), ids("shop"), number("price"))
-MUTANTS = 20_000
+MUTANTS = int(os.environ.get("RECPRUNE_MUTANTS", "5000"))
 
 
 def model_of(family: str = "dlrm") -> onnx.ModelProto:

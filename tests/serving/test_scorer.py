@@ -1,11 +1,13 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import polars as pl
 import pytest
 from numpy.typing import NDArray
@@ -105,7 +107,7 @@ def test_a_bundle_that_was_changed_is_not_served() -> None:
 
 def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
     """What a user deploys must not pull in what trains."""
-    probe = "import sys, recprune.serving.scorer, recprune.serving.latency; print(*sorted(sys.modules))"
+    probe = "import sys, recprune.serving.champion, recprune.serving.verify; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
     assert {"numpy", "onnxruntime"} <= loaded
@@ -125,5 +127,72 @@ def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
     ours = {name for name in done.stdout.split() if name.startswith("recprune.")}
     assert ours == {
         "recprune.errors", "recprune.files", "recprune.serving", "recprune.serving.scorer", "recprune.serving.latency",
-        "recprune.serving.model_file", "recprune.serving.protobuf",
+        "recprune.serving.model_file", "recprune.serving.protobuf", "recprune.serving.champion",
+        "recprune.serving.verify", "recprune.serving.sample",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_data_frames_are_taken_as_they_are(library: str) -> None:
+    scorer, rows = bundle(), {**GOOD, "item": ["id 1", None], "more": [1, 2]}
+    table = pd.DataFrame(rows) if library == "pandas" else pl.DataFrame(rows)
+    assert scorer.score(table).tolist() == scorer.score({**GOOD, "item": ["id 1", ""]}).tolist()
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+def test_a_missing_string_is_no_id_of_that_name(missing: object) -> None:
+    scorer = bundle(served((ids("item"),), learned=400))  # knows the ids "None" and ""
+    none, empty = scorer.score({"item": ["None", ""]}).tolist()
+    assert none != empty
+    assert scorer.score({"item": ["None", missing]}).tolist() == [none, empty]
+
+
+def test_a_name_that_is_nearly_right_is_told() -> None:
+    scorer = bundle()
+    told = "inputs user (is it User?), price are missing; the model's manifest lists all inputs."
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}$"):
+        scorer.score({"User": [1], "item": ["id 1"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("item", [7, 8], "input item holds int; the model takes strings"),
+        ("item", ["a", 2.5], "input item holds float; the model takes strings"),
+        ("item", [b"a", "b"], "input item holds bytes; the model takes strings"),
+        ("price", ["1.5", "2"], "input price is <U3; the model takes numbers (missing: NaN)."),
+        ("price", [None, 2.0], "input price is object; the model takes numbers (missing: NaN)."),
+        ("price", np.array(["2024-01-01"] * 2, "M8[D]"), "input price is datetime64[D]; the model takes numbers"),
+        ("price", [1j, 2], "input price is complex128; the model takes numbers"),
+        ("user", np.array([2**63, 1], np.uint64), "input user holds 9223372036854775808, which is no int64"),
+    ],
+)
+def test_values_of_another_kind_are_refused(name: str, values: Any, told: str) -> None:
+    scorer = bundle()
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        scorer.score({**GOOD, name: values})
+
+
+def test_booleans_are_numbers_and_ids() -> None:
+    scorer = bundle()
+    found = scorer.score({**GOOD, "user": [True, False], "price": [False, True]})
+    assert found.tolist() == scorer.score({**GOOD, "user": [1, 0], "price": [0.0, 1.0]}).tolist()
+
+
+def test_many_threads_score_at_once() -> None:
+    scorer, events = bundle(), columns(rows_of(MODEL.schema, 64, seed=3))
+    expected = scorer.score(events).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: scorer.score(events).tolist(), range(200)))
+    assert all(each == expected for each in found)
+
+
+def test_what_onnx_runtime_cannot_load_is_told() -> None:
+    bundle()
+    model = onnx.load(BUNDLE / "model.onnx")
+    model.ir_version = 10**6
+    with artefact(BUNDLE, "bundle", "2024-01-05", describe_inputs(MODEL.schema)) as folder:
+        onnx.save(model, folder / "model.onnx")
+    told = r"^bundles/2024-01-05/model.onnx: ONNX Runtime .* cannot load it \((.|\n)*\); it was made with another"
+    with pytest.raises(DamagedArtefactError, match=told):
+        Scorer(BUNDLE)

@@ -13,7 +13,9 @@ from recprune.files import open_artefact
 from recprune.lowering.calibrate import fit_offset
 from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines
+from recprune.serving.sample import read_sample
 from recprune.serving.scorer import Scorer
+from recprune.serving.verify import verify
 from recprune.steps.export import PARITY_ROWS, describe_inputs, parity_rows
 from recprune.training.scoring import score
 from tests.steps.chain import FIRST, bytes_of, export_day, prune_day, small, train_day
@@ -47,7 +49,15 @@ def test_the_bundle_scores_as_the_served_line_does(precision: str) -> None:
     assert manifest["precision"] == precision
     assert manifest["bytes"] == (BUNDLE / "model.onnx").stat().st_size
     assert manifest["delivered"] == line.shape.flops() / manifest["flops"]["dense"] <= manifest["asked"] == 0.3
-    assert sorted(f.name for f in BUNDLE.iterdir()) == ["README.md", "manifest.json", "model.onnx"]
+    assert sorted(f.name for f in BUNDLE.iterdir()) == ["README.md", "manifest.json", "model.onnx", "sample.json"]
+    verdicts = {check.name: check.verdict for check in verify(BUNDLE, None, None)}
+    assert verdicts == dict.fromkeys(("digests", "model", "inputs", "parity"), "passed") | {
+        "latency": "told",
+        "versions": "told",
+    }
+    columns, p_click = read_sample(BUNDLE, manifest["inputs"])
+    assert len(p_click) == 32
+    assert scorer.score(columns).tolist() == p_click.tolist()
     if precision == "fp32":
         assert np.max(np.abs(found - expected)) <= 1e-6
     else:

@@ -1,0 +1,110 @@
+"""`recprune score` and `recprune verify`: a bundle on rows, and a bundle on the machine that will serve it."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from recprune.errors import ExitCode, SettingsError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+out = Console(highlight=False, markup=False, soft_wrap=True)
+ROWS_A_CALL = 8192
+
+Bundle = Annotated[Path, typer.Argument(help="A bundle: bundles/DAY, or a copy of that folder.")]
+
+
+def score(
+    bundle: Bundle,
+    rows: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines (.parquet, .csv, .jsonl) of raw values.")],
+    to: Annotated[
+        Path | None, typer.Option("--out", help="Write the rows with p_click to this .parquet or .csv; default: print.")
+    ] = None,
+) -> None:
+    """Score rows with a bundle: p_click of each row, in their order.
+
+    The columns that the model takes are read, others are kept. Needs no workspace.
+    """
+    import numpy as np
+    import polars as pl
+
+    from recprune.serving.scorer import Scorer
+
+    scorer = Scorer(bundle)
+    table = _read(rows, {i["name"]: i["dtype"] for i in scorer.manifest["inputs"]})
+    parts = (table[at : at + ROWS_A_CALL] for at in range(0, max(1, len(table)), ROWS_A_CALL))
+    found = pl.Series("p_click", np.concatenate([scorer.score(part) for part in parts]))
+    if to is None:
+        sys.stdout.writelines(f"{p:.9g}\n" for p in found)
+        return
+    if to.suffix not in (".parquet", ".csv"):
+        raise SettingsError(f"--out {to}: the name must end in .parquet or .csv.")
+    scored = table.with_columns(found)
+    scored.write_parquet(to) if to.suffix == ".parquet" else scored.write_csv(to)
+    out.print(f"{to}: {len(table):,} rows, mean p_click {float(np.mean(found.to_numpy())) if len(found) else 0.0:.4g}")
+
+
+def verify(
+    bundle: Bundle,
+    measurements: Annotated[
+        Path | None, typer.Option(help="measurements.json of its day; default: the workspace's, if it lies in one.")
+    ] = None,
+    slowest: Annotated[
+        float | None, typer.Option(min=0.0, help="Fail if a call takes this many times the recorded latency.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a bundle where it will serve: digests, model, inputs, parity on its sample rows, latency, versions.
+
+    Exit code 0 if no check failed, 1 otherwise.
+    """
+    from recprune.serving.verify import verify as check
+
+    beside = bundle.resolve().parent.parent / "reports" / bundle.resolve().name / "measurements.json"
+    found = check(bundle, measurements or (beside if beside.exists() else None), slowest)
+    failed = any(each.verdict == "failed" for each in found)
+    if as_json:
+        verdict = {"bundle": str(bundle), "verdict": "failed" if failed else "passed"}
+        sys.stdout.write(json.dumps(verdict | {"checks": [asdict(each) for each in found]}, indent=2) + "\n")
+    else:
+        for each in found:
+            mark, style = {"passed": ("✓", "green"), "failed": ("✗", "red"), "told": ("·", "")}[each.verdict]
+            out.print(Text.assemble((mark, style), f" {each.name}: {each.text}"))
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
+    import polars as pl
+
+    kinds = {"float32": pl.Float32, "int64": pl.Int64, "string": pl.String}
+    wanted = {name: kinds[dtype] for name, dtype in dtypes.items()}
+    readers = {
+        ".parquet": lambda: pl.read_parquet(file),
+        ".csv": lambda: pl.read_csv(file, schema_overrides=wanted),
+        ".jsonl": lambda: pl.read_ndjson(file, schema_overrides=wanted),
+    }
+    if file.suffix not in readers:
+        raise SettingsError(f"{file}: the name must end in {', '.join(readers)}, which says how to read it.")
+    try:
+        table = readers[file.suffix]()
+    except pl.exceptions.PolarsError as error:
+        raise SettingsError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
+    return table.with_columns(_filled(name, dtype) for name, dtype in dtypes.items() if name in table.columns)
+
+
+def _filled(name: str, dtype: str) -> "pl.Expr":
+    """Return an input's column with missing values as the model takes them."""
+    import polars as pl
+
+    from recprune.data.schema import MISSING_INT, MISSING_STRING
+
+    missing = {"float32": float("nan"), "int64": MISSING_INT, "string": MISSING_STRING}[dtype]
+    return pl.col(name).fill_null(missing)

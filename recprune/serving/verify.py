@@ -1,0 +1,107 @@
+"""What a deployment job checks of a bundle, on the machine that will serve it."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from recprune.errors import RecpruneError
+from recprune.files import open_artefact, read_json
+from recprune.serving.latency import measure_latency
+from recprune.serving.sample import read_sample
+from recprune.serving.scorer import Scorer
+
+PARITY = 1e-5
+"""Largest difference of a probability from the recorded one, fp32; int8 may differ by as much as it did from fp32,
+for CPUs round its products differently."""
+BATCHES, REPEATS = (1, 128), 200
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at."""
+
+    name: str
+    verdict: Literal["passed", "failed", "told"]
+    """`told`: there is nothing to compare with, or nothing was asked."""
+    text: str
+    value: Any = None
+
+
+def verify(bundle: Path, measurements: Path | None, slowest: float | None) -> list[Check]:
+    """Check a bundle: digests, model file, inputs, parity on its sample rows, latency, versions.
+
+    Where one check fails, those that need it are left out.
+
+    Args:
+        bundle: its folder.
+        measurements: file of the latencies that were measured when it was made; None if it is not here.
+        slowest: how many times the recorded latency a call may take; None if no limit is asked.
+    """
+    try:
+        manifest = open_artefact(bundle, "bundle")
+        found = [Check("digests", "passed", f"all {len(manifest['files'])} files are as the manifest says")]
+    except RecpruneError as error:
+        return [Check("digests", "failed", str(error))]
+    try:
+        scorer = Scorer(bundle)
+        found.append(Check("model", "passed", f"ONNX Runtime {ort.__version__} loads it"))
+    except RecpruneError as error:
+        return [*found, Check("model", "failed", str(error))]
+    found += [_inputs(scorer), _versions(manifest)]
+    try:
+        columns, expected = read_sample(bundle, manifest["inputs"])
+        p_click = scorer.score(columns).astype(np.float64)
+    except RecpruneError as error:
+        return [*found, Check("parity", "failed", str(error))]
+    return [*found, _parity(p_click, expected, manifest["parity"]), _latency(scorer, columns, measurements, slowest)]
+
+
+def _inputs(scorer: Scorer) -> Check:
+    wanted = {i["name"]: i["dtype"] for i in scorer.manifest["inputs"]}
+    has = scorer.model_inputs()
+    if wanted == has:
+        return Check("inputs", "passed", f"the model takes the manifest's {len(has)} inputs", list(has))
+    differ = sorted(name for name in wanted.keys() | has.keys() if wanted.get(name) != has.get(name))
+    return Check("inputs", "failed", f"manifest and model differ in {', '.join(differ)}", differ)
+
+
+def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], parity: dict[str, float]) -> Check:
+    if not len(expected):
+        return Check("parity", "told", "the bundle has no sample rows: it was made before its first day")
+    limit = max(PARITY, float(parity.get("int8", 0.0)))
+    largest = float(np.max(np.abs(found - expected)))
+    good = bool(largest <= limit)  # NaN is not
+    text = f"p_click differs by at most {largest:.2g} from the recorded one on {len(expected)} rows, limit {limit:.2g}"
+    return Check("parity", "passed" if good else "failed", text, largest if np.isfinite(largest) else None)
+
+
+def _latency(scorer: Scorer, columns: dict[str, list[Any]], measurements: Path | None, slowest: float | None) -> Check:
+    rows = {name: np.asarray(values, object if _is_text(values) else None) for name, values in columns.items()}
+    here = measure_latency({"bundle": scorer}, rows, BATCHES, REPEATS)["latency"]["bundle"]
+    medians = [f"{size} rows {times['p50_us']:.0f} µs" for size, times in here.items()]
+    told = f"medians: {', '.join(medians)}"
+    before = read_json(measurements)["latency"]["candidate"] if measurements else {}
+    ratios = {size: here[size]["p50_us"] / before[size]["p50_us"] for size in here.keys() & before.keys()}
+    if not ratios:
+        return Check("latency", "told", f"{told}; no recorded ones to compare with", here)
+    text = f"{told}; {max(ratios.values()):.2f} times the recorded ones at most"
+    if slowest is None:
+        return Check("latency", "told", text, here)
+    good = max(ratios.values()) <= slowest
+    return Check("latency", "passed" if good else "failed", f"{text}, limit {slowest:g}", here)
+
+
+def _is_text(values: list[Any]) -> bool:
+    return any(isinstance(value, str) for value in values)
+
+
+def _versions(manifest: dict[str, Any]) -> Check:
+    made = manifest["environment"]["libraries"].get("onnxruntime")
+    here = f"here: {platform.machine()}, ONNX Runtime {ort.__version__}"
+    text = f"made on {manifest['environment']['cpu']} with ONNX Runtime {made}; {here}"
+    return Check("versions", "told", text, {"made": made, "here": ort.__version__})

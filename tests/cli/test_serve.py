@@ -1,0 +1,136 @@
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from recprune.cli.main import app, main
+from recprune.data.schema import MISSING_INT
+from recprune.errors import SettingsError
+from recprune.files import write_json
+from recprune.serving.scorer import Scorer
+from tests.serving.test_verify import PLACE, ROWS, bundle
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def run(*arguments: str) -> int:
+    """Run the command line; return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments))
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def expected(rows: pl.DataFrame = ROWS) -> list[float]:
+    return [float(p) for p in Scorer(PLACE).score(rows)]
+
+
+def test_probabilities_are_printed_in_the_rows_order(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    ROWS.write_parquet("rows.parquet")
+    assert run("score", str(PLACE), "rows.parquet") == 0
+    printed = [np.float32(line) for line in capsys.readouterr().out.split()]
+    assert printed == [np.float32(p) for p in expected()]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_rows_are_written_with_their_probability(suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    ROWS.with_columns(request=pl.Series(range(len(ROWS)))).write_parquet("rows.parquet")
+    assert run("score", str(PLACE), "rows.parquet", "--out", f"scored.{suffix}") == 0
+    told = f"scored.{suffix}: 20 rows, mean p_click {np.mean(expected()):.4g}"
+    assert capsys.readouterr().out.strip() == told
+    found = pl.read_parquet("scored.parquet") if suffix == "parquet" else pl.read_csv("scored.csv")
+    assert found.columns == ["user", "item", "price", "request", "p_click"]
+    assert found["p_click"].to_list() == pytest.approx(expected(), rel=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_text_files_are_read_with_the_models_types_and_missing_values(suffix: str) -> None:
+    bundle()
+    text = {
+        "csv": "item,user,price\n007,7,2.5\n,,\n7,14,1e3\n",
+        "jsonl": '{"item":"007","user":7,"price":2.5}\n{"item":null}\n{"item":"7","user":14,"price":1000}\n',
+    }[suffix]
+    Path(f"rows.{suffix}").write_text(text)
+    assert run("score", str(PLACE), f"rows.{suffix}", "--out", "scored.parquet") == 0
+    same = {"user": [7, MISSING_INT, 14], "item": ["007", "", "7"], "price": [2.5, float("nan"), 1000.0]}
+    assert pl.read_parquet("scored.parquet")["p_click"].to_list() == Scorer(PLACE).score(same).tolist()
+
+
+def test_no_rows_are_no_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    ROWS[:0].write_parquet("rows.parquet")
+    assert run("score", str(PLACE), "rows.parquet") == 0
+    assert capsys.readouterr().out == ""
+    assert run("score", str(PLACE), "rows.parquet", "--out", "scored.csv") == 0
+
+
+def test_many_rows_are_scored_in_parts() -> None:
+    bundle()
+    many = pl.concat([ROWS] * 500)
+    many.write_parquet("rows.parquet")
+    assert run("score", str(PLACE), "rows.parquet", "--out", "scored.parquet") == 0
+    assert pl.read_parquet("scored.parquet")["p_click"].to_list() == pytest.approx(expected() * 500, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "out", "told"),
+    [
+        ("rows.txt", "x.csv", "rows.txt: the name must end in .parquet, .csv, .jsonl, which says how to read it."),
+        ("rows.csv", "x.xlsx", "--out x.xlsx: the name must end in .parquet or .csv."),
+        ("bad.csv", "x.csv", "bad.csv cannot be read: could not parse `x` as dtype `i64`"),
+        ("few.csv", "x.csv", "inputs item, price are missing; the model's manifest lists all inputs."),
+    ],
+)
+def test_what_cannot_be_scored_is_told(rows: str, out: str, told: str) -> None:
+    bundle()
+    for name, text in (("rows.txt", ""), ("rows.csv", "user,item,price\n1,a,2\n"), ("few.csv", "user\n1\n")):
+        Path(name).write_text(text)
+    Path("bad.csv").write_text("user,item,price\nx,a,2\n")
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        app(["score", str(PLACE), rows, "--out", out])
+    assert not Path(out).exists()
+
+
+def test_a_file_that_is_not_there_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle()
+    monkeypatch.setattr("sys.argv", ["recprune", "score", str(PLACE), "nowhere.parquet"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert re.fullmatch(r"error: .*nowhere\.parquet.*\n", capsys.readouterr().err)
+
+
+def verified(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    code = run("verify", str(PLACE), "--json", *arguments)
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_verify_says_what_it_checked_and_exits_by_it(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    code, found = verified(capsys=capsys)
+    assert (code, found["verdict"], found["bundle"]) == (0, "passed", str(PLACE))
+    assert [check["name"] for check in found["checks"]][:2] == ["digests", "model"]
+    assert run("verify", str(PLACE)) == 0
+    printed = capsys.readouterr().out
+    assert "✓ digests: all 2 files are as the manifest says\n" in printed
+    assert "· latency: medians: 1 rows " in printed
+    bundle(shift=0.1)
+    code, found = verified(capsys=capsys)
+    assert (code, found["verdict"]) == (1, "failed")
+
+
+def test_verify_finds_the_days_latency_in_the_workspace(capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    write_json(Path("reports/2024-01-05/measurements.json"), {"latency": {"candidate": {"1": {"p50_us": 1e9}}}})
+    assert verified("--slowest", "1", capsys=capsys)[0] == 0
+    write_json(Path("other.json"), {"latency": {"candidate": {"1": {"p50_us": 1e-9}}}})
+    assert verified("--slowest", "1", "--measurements", "other.json", capsys=capsys)[0] == 1
