@@ -1,5 +1,6 @@
 """The registry: an append-only history of what served when, and an atomic pointer that follows it."""
 
+import getpass
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -30,6 +31,8 @@ class Entry:
     why: str
     at: str
     """Clock time, UTC."""
+    who: str = ""
+    """User of the operating system; empty in entries of before this was recorded."""
 
 
 def read_history() -> list[Entry]:
@@ -60,7 +63,8 @@ def champion_before(day: str) -> str | None:
 def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str) -> None:
     """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    entry = Entry(event=event, day=day, champion=champion, bundle=manifest_digest(bundle), why=why, at=at)
+    digest = manifest_digest(bundle)
+    entry = Entry(event=event, day=day, champion=champion, bundle=digest, why=why, at=at, who=_user())
     FOLDER.mkdir(exist_ok=True)
     line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
     with_reserve(lambda: _append(line))
@@ -115,3 +119,11 @@ def _drop_half_line() -> None:
         if text and not text.endswith(b"\n"):
             with HISTORY.open("r+b") as file:
                 file.truncate(text.rfind(b"\n") + 1)
+
+
+def _user() -> str:
+    """Return who runs this; in a container the number may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

@@ -108,12 +108,19 @@ def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
 
 def _text(name: str, found: NDArray[Any]) -> NDArray[Any]:
     """Return string ids; None and NaN, as a DataFrame has them, are missing."""
-    kinds = set(map(type, found.ravel().tolist()))  # ONNX Runtime would take None for the id "None"
-    if kinds <= {str}:
-        return found
-    if kinds <= {str, type(None), float}:
-        odd = [v for v in found.ravel().tolist() if isinstance(v, float) and v == v]
-        if not odd:
-            return np.array([v if isinstance(v, str) else "" for v in found.ravel()], object).reshape(found.shape)
-    others = ", ".join(sorted(kind.__name__ for kind in kinds - {str, type(None)}))
-    raise SettingsError(f'input {name} holds {others}; the model takes strings (missing: "" or None).')
+    values = found.ravel().tolist()
+    try:  # ONNX Runtime would take None for the id "None"; a third of the time that it takes to look at the types
+        "".join(values)
+    except TypeError:
+        others = {type(v).__name__ for v in values if not (isinstance(v, str) or _is_missing(v))}
+        if others:
+            raise SettingsError(
+                f'input {name} holds {", ".join(sorted(others))}; the model takes strings (missing: "" or None).'
+            ) from None
+        return np.array([v if isinstance(v, str) else "" for v in values], object).reshape(found.shape)
+    return found
+
+
+def _is_missing(value: Any) -> bool:
+    """Say whether a DataFrame means by it that there is no value: None, NaN, the NA of pandas."""
+    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ == "NAType"

@@ -139,7 +139,7 @@ def test_data_frames_are_taken_as_they_are(library: str) -> None:
     assert scorer.score(table).tolist() == scorer.score({**GOOD, "item": ["id 1", ""]}).tolist()
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), ""])
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float64("nan"), pd.NA, ""])
 def test_a_missing_string_is_no_id_of_that_name(missing: object) -> None:
     scorer = bundle(served((ids("item"),), learned=400))  # knows the ids "None" and ""
     none, empty = scorer.score({"item": ["None", ""]}).tolist()
@@ -160,6 +160,8 @@ def test_a_name_that_is_nearly_right_is_told() -> None:
         ("item", [7, 8], "input item holds int; the model takes strings"),
         ("item", ["a", 2.5], "input item holds float; the model takes strings"),
         ("item", [b"a", "b"], "input item holds bytes; the model takes strings"),
+        ("item", ["a", pd.NaT], "input item holds NaTType; the model takes strings"),
+        ("item", ["a", np.zeros(2)], "input item holds ndarray; the model takes strings"),
         ("price", ["1.5", "2"], "input price is <U3; the model takes numbers (missing: NaN)."),
         ("price", [None, 2.0], "input price is object; the model takes numbers (missing: NaN)."),
         ("price", np.array(["2024-01-01"] * 2, "M8[D]"), "input price is datetime64[D]; the model takes numbers"),

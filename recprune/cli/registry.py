@@ -1,0 +1,113 @@
+"""`recprune registry`: which versions served when, and what differs between them."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recprune.days import parse_day
+from recprune.registry.versions import BUNDLES, Period, Version, differences, read_version, read_versions, removable
+from recprune.report import formats
+
+app = typer.Typer(help="Show which bundles served when, who changed that and why.", no_args_is_help=True)
+out = Console(highlight=False, markup=False)
+Day = Annotated[str, typer.Argument(help="A day whose bundle served, YYYY-MM-DD.")]
+
+
+@app.command("list")
+def list_() -> None:
+    """List what served when, oldest first; the last line serves now."""
+    columns = ["version", "served", "days scored", "NE", "FLOPs kept", "size", "128 rows", "by", "why"]
+    table = Table(*columns, box=None, pad_edge=False)
+    served = [(period, version) for version in read_versions() for period in version.periods]
+    for period, version in sorted(served, key=lambda each: each[0].number):
+        table.add_row(*_row(version, period))
+    out.print(table)
+
+
+@app.command()
+def show(day: Day) -> None:
+    """Show a version: when it served and why, its sizes, its latency."""
+    version = read_version(parse_day(day).isoformat())
+    for period in version.periods:
+        at, who = period.entry.at, period.entry.who or "unknown"
+        out.print(f"{_span(period)}: {period.entry.event} by {who} at {at}. {period.entry.why}", soft_wrap=True)
+    if version.ne is not None:
+        out.print(f"NE {version.ne:.4f} on {_days(version.days)}, each scored before it was learned")
+    about = version.manifest
+    if not about:
+        out.print(f"its bundle is not here; bring it with: recprune fetch {day}")
+        return
+    flops = about["flops"]
+    out.print(f"{flops['served']:,} of {flops['dense']:,} FLOPs a row; {about['bytes']:,} bytes, {about['precision']}")
+    out.print("widths: " + ", ".join(f"{name} {width:,}" for name, width in about["widths"].items()), soft_wrap=True)
+    out.print("ids: " + ", ".join(f"{n} {size:,}" for n, size in about["vocabulary"].items() if size), soft_wrap=True)
+    if unread := [name for name, size in about["vocabulary"].items() if not size]:
+        out.print(f"not read: {', '.join(unread)}", soft_wrap=True)
+    for batch, times in version.latency.items():
+        out.print(f"{batch} rows: median {times['p50_us']:.0f} µs, p99 {times['p99_us']:.0f} µs when it was made")
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="DAY1", help="A day whose bundle served.")],
+    second: Annotated[str, typer.Argument(metavar="DAY2", help="Another one.")],
+) -> None:
+    """Say in plain words what differs between two versions: quality, sizes, latency, widths, ids, inputs."""
+    old, new = (read_version(parse_day(day).isoformat()) for day in (first, second))
+    for line in differences(old, new):
+        out.print(line, soft_wrap=True)
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=1, help="Versions to keep, the champion among them.")] = 30,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it they are only listed.")] = False,
+) -> None:
+    """Remove the folders of old bundles; recprune fetch DAY brings one back.
+
+    The champion, the last versions that served and what the last planned day needs are never removed, nor is
+    a bundle that is not stored.
+    """
+    import shutil
+
+    from recprune.lock import hold
+    from recprune.versioning.git import stored_days
+    from recprune.workspace import planned_days, read_plan
+
+    with hold("workspace", "recprune registry prune", wait=False):
+        last = planned_days()[-1]
+        plan = read_plan(last)
+        needed = {day for day in (last, plan.get("champion"), plan.get("parent")) if day}
+        found = removable(keep, stored_days(), needed)
+        size = sum(file.stat().st_size for day in found for file in (BUNDLES / day).rglob("*"))
+        for day in found if yes else ():
+            shutil.rmtree(BUNDLES / day)
+    what = "removed" if yes else "would go; add --yes to remove them"
+    out.print(f"{len(found)} bundle{'' if len(found) == 1 else 's'}, {formats.size(size)}, {what}.", soft_wrap=True)
+
+
+def _row(version: Version, period: Period) -> list[str]:
+    about, timed = version.manifest, version.latency.get("128", {})
+    return [
+        version.day,
+        _span(period),
+        str(version.days),
+        formats.number(version.ne),
+        formats.percent(about["flops"]["served"] / about["flops"]["dense"]) if about else formats.NONE,
+        formats.size(about.get("bytes")),
+        formats.duration(timed.get("p50_us")),
+        period.entry.who or formats.NONE,
+        f"{period.entry.event}: {period.entry.why}" if period.entry.event == "rollback" else period.entry.event,
+    ]
+
+
+def _span(period: Period) -> str:
+    if period.last is None:
+        return f"{period.first} on"
+    return f"{period.first} to {period.last}" if period.first <= period.last else "not a whole day"
+
+
+def _days(count: int) -> str:
+    return f"{count} day{'' if count == 1 else 's'}"

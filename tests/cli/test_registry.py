@@ -1,0 +1,80 @@
+"""The commands on a hand-made registry; the real one is in tests/e2e."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recprune.cli.main import app
+from recprune.files import write_json
+from recprune.registry.history import record
+from recprune.report import formats
+from recprune.workspace import plan_path
+from tests.registry.test_versions import D1, D2, D3, G, bundle, measured, scored, serve
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+@pytest.fixture(autouse=True)
+def versions(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three versions, the last one rolled back."""
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setenv("COLUMNS", "200")
+    for day in (G, D1, D2):
+        serve(day, bytes=5000 + int(day[-2:]))
+        measured(day, 100.0)
+    scored(D1, G, 10, 0.5)
+    record("rollback", D2, D1, Path("bundles") / D1, "clicks fell")
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_last_line_serves_now() -> None:
+    lines = run("registry", "list").splitlines()
+    assert " ".join(lines[0].split()) == "version served days scored NE FLOPs kept size 128 rows by why"
+    assert [line.split()[0] for line in lines[1:]] == [G, D1, D2, D1]
+    assert lines[1].split()[1:8] == [D1, "to", D1, "1", "0.5000", "20.0", "%"]
+    assert "not a whole day" in lines[3]
+    assert " ".join(lines[-1].split()) == f"{D1} {D3} on 0 – 20.0 % 5 kB 100 µs ada rollback: clicks fell"
+
+
+def test_a_version_is_told_with_who_and_why() -> None:
+    told = run("registry", "show", D1)
+    assert told.startswith(f"{D2} to {D2}: promoted by ada at 20")
+    assert f"\n{D3} on: rollback by ada at 20" in told
+    assert "200 of 1,000 FLOPs a row; 5,001 bytes, fp32\n" in told
+    assert "128 rows: median 100 µs" in told
+
+
+def test_a_version_whose_bundle_is_not_here_is_told_as_far_as_it_is_known() -> None:
+    (Path("bundles") / D1 / "manifest.json").unlink()
+    assert run("registry", "show", D1).endswith(f"its bundle is not here; bring it with: recprune fetch {D1}\n")
+    assert D1 in run("registry", "list")
+
+
+def test_two_versions_are_compared() -> None:
+    assert run("registry", "diff", G, D1) == "model file 5,031 → 5,001 bytes (−0.6 %)\n"
+
+
+def test_old_bundles_go_when_that_is_said() -> None:
+    for day in (G, D1, D2):
+        write_json(plan_path(day), {"format": 1, "kind": "day", "day": day, "champion": D1, "parent": D2})
+    for command in (
+        ["init", "--quiet"],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--allow-empty", "-qm", "x"],
+    ):
+        subprocess.run(["git", *command], check=True)
+    for day in (G, D1, D2):
+        subprocess.run(["git", "tag", f"day/{day}"], check=True)
+    size = formats.size(sum(file.stat().st_size for file in (Path("bundles") / G).iterdir()))
+    assert run("registry", "prune", "--keep", "1") == f"1 bundle, {size}, would go; add --yes to remove them.\n"
+    assert (Path("bundles") / G).exists()
+    run("registry", "prune", "--keep", "1", "--yes")
+    assert sorted(path.name for path in Path("bundles").iterdir()) == [D1, D2]
+    bundle(G)
+    assert run("registry", "prune", "--keep", "9") == "0 bundles, 0 kB, would go; add --yes to remove them.\n"
