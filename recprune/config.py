@@ -34,6 +34,13 @@ class Within:
         return above and below
 
 
+Share = Annotated[float, Within("[0, 1]")]
+Positive = Annotated[float, Within("(0, inf)")]
+NotNegative = Annotated[float, Within("[0, inf)")]
+Count = Annotated[int, Within("[1, inf)")]
+Days = Annotated[int, Within("[0, 3650]")]
+
+
 def load_settings(cls: type[T], path: Path) -> T:
     """Read a YAML file as the dataclass `cls`.
 
@@ -41,13 +48,23 @@ def load_settings(cls: type[T], path: Path) -> T:
         SettingsError: the file is missing or no YAML, or keys are unknown, missing, of another type
             or out of range; every problem is listed.
     """
+    if not path.exists():
+        raise SettingsError(f"{path} does not exist; make a workspace with: recprune init DIR")
+    return parse_settings(cls, read_yaml(path), path.name)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file in which every key stands once.
+
+    Raises:
+        SettingsError: the file is missing or no YAML.
+    """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - a SafeLoader
+        return yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist; make a workspace with: recprune init DIR") from None
+        raise SettingsError(f"{path} does not exist.") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date like 2024-13-45
         raise SettingsError(f"{path} is not valid YAML: {error}") from None
-    return parse_settings(cls, raw, path.name)
 
 
 class _OneOfEachKey(yaml.SafeLoader):
@@ -125,7 +142,7 @@ def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
     try:
         return cls(**values)
     except ValueError as error:  # a rule between settings, stated by the section itself
-        problems.append(f"{at}: {error}")
+        problems.append(f"{at}: {error}" if at else str(error))
         return None
 
 

@@ -4,14 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from recprune.config import Within, load_settings
+from recprune.config import Count, Days, NotNegative, Positive, Share, Within, load_settings
+from recprune.gating.limits import GateSettings
 from recprune.pruning.latency_budget import parse_latency_budget
 
-Share = Annotated[float, Within("[0, 1]")]
-Positive = Annotated[float, Within("(0, inf)")]
-NotNegative = Annotated[float, Within("[0, inf)")]
-Count = Annotated[int, Within("[1, inf)")]
-Days = Annotated[int, Within("[0, 3650]")]
 SourceName = Literal["simulator", "complete-journey", "nycflights13", "files"]
 
 
@@ -246,25 +242,6 @@ class EvaluateSettings:
     """Batch sizes at which latency is measured."""
     repeats: Count
     """Timed calls per batch size and model."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GateSettings:
-    """Limits of the rules that decide on promotion."""
-
-    ne_margin: Positive
-    """Relative NE by which a candidate may be worse than the champion."""
-    age_relief: NotNegative
-    """Added to `ne_margin` for each day of the champion's age."""
-    confidence: Annotated[float, Within("(0.5, 1)")]
-    calibration: Positive
-    """Largest |mean prediction / base rate - 1|, beyond what chance explains."""
-    parity: Positive
-    """Largest |p_onnx - p_torch|."""
-    max_megabytes: Positive
-    """Largest model file, in units of 10⁶ bytes."""
-    max_churn: Share
-    """Largest share of the served mask's groups that a day may change, takeovers apart; 1 switches the rule off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -94,5 +94,9 @@ def settings(**sections: Mapping[str, Any]) -> Settings:
 
 def packaged_params() -> Any:
     """Return the packaged params.yaml as plain values."""
-    file = Path(recprune.__file__).parent / "templates/params.yaml.template"
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    return yaml.safe_load(packaged_text())
+
+
+def packaged_text() -> str:
+    """Return the packaged params.yaml."""
+    return (Path(recprune.__file__).parent / "templates/params.yaml.template").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__
 LAYERS = {"recprune.cli": 4, "recprune.__main__": 4, "recprune.daily": 3, "recprune.steps": 2}
 NOUNS = {
     "recprune", "recprune.backtest", "recprune.config", "recprune.data", "recprune.days", "recprune.environment",
-    "recprune.errors", "recprune.files", "recprune.lock", "recprune.lowering", "recprune.metrics", "recprune.model",
-    "recprune.progress", "recprune.pruning", "recprune.registry", "recprune.report", "recprune.serving",
-    "recprune.settings", "recprune.training", "recprune.versioning", "recprune.workspace",
+    "recprune.errors", "recprune.files", "recprune.gating", "recprune.lock", "recprune.lowering", "recprune.metrics",
+    "recprune.model", "recprune.progress", "recprune.pruning", "recprune.registry", "recprune.report",
+    "recprune.serving", "recprune.settings", "recprune.training", "recprune.versioning", "recprune.workspace",
 }  # fmt: skip
 HOMES = {
     "airflow": ("dags",),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from recprune import __version__
-from recprune.cli import mask, registry, step
+from recprune.cli import gates, mask, registry, step
 from recprune.cli.backtest import backtest
 from recprune.cli.serve import score, verify
 from recprune.days import days_between, parse_day
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(step.app, name="step")
 app.add_typer(mask.app, name="mask")
 app.add_typer(registry.app, name="registry")
+app.add_typer(gates.app, name="gates")
 app.command()(backtest)
 app.command()(score)
 app.command()(verify)

@@ -58,10 +58,12 @@ class DayRecord:
             return self.sentence
         of = {
             verdict: [rule for rule in self.gate["rules"] if rule["verdict"] == verdict]
-            for verdict in ("failed", "undecided")
+            for verdict in ("failed", "undecided", "warned")
         }
         if of["failed"]:
             return shorten([rule["reason"] for rule in of["failed"]])
+        if of["warned"]:
+            return "warning: " + shorten([rule["reason"] for rule in of["warned"]])
         unsure = ", ".join(rule["name"] for rule in of["undecided"])
         return f"too few rows to decide {unsure}" if unsure else "every rule decided: no harm"
 

@@ -28,6 +28,7 @@ RULES = {
     "parity": "Largest difference in p_click between ONNX Runtime and torch on real rows.",
     "budget": "Share of the dense network's FLOPs that the exported network needs.",
     "size": "The model file, in units of 10⁶ bytes.",
+    "latency": "A call of the largest batch, as a multiple of the champion's; calls interleaved.",
     "ne": "NE of the candidate against the champion's, on rows that neither had learned.",
     "calibration": "Mean prediction divided by the base rate, on the tail; 1 is right.",
     "churn": "Share of the served mask that the day changed; a challenger's takeover is no spike.",

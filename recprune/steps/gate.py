@@ -1,36 +1,14 @@
 """Gate: every rule with value, interval, limit, verdict and reason; promote unless harm is proved."""
 
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
 from recprune.data.verdict import refuse_quarantined
-from recprune.days import days_apart
 from recprune.files import open_artefact, read_json, write_json
-from recprune.metrics.intervals import Paired, paired
-from recprune.settings import GateSettings, Settings
-
-RuleVerdict = Literal["passed", "failed", "undecided"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rule:
-    """One rule's outcome."""
-
-    name: str
-    verdict: RuleVerdict
-    """`undecided`: the rows could not have shown the harm; counts as passed."""
-    reason: str
-    value: float | None = None
-    interval: tuple[float | None, float | None] | None = None
-    limit: float | None = None
-    distance: float | None = None
-    """limit − value: how much room was left."""
-    detectable: float | None = None
-    """Smallest difference that the rows could have shown."""
+from recprune.gating.rules import Evidence, verdict
+from recprune.settings import Settings
 
 
 def gate(
@@ -50,175 +28,17 @@ def gate(
     pruned, found = read_json(prune_report), read_json(evaluation)
     open_artefact(pooled, "pooled", day)
     pool = pl.read_parquet(pooled / "pooled.parquet")
-    rules = judge(day, pruned, found, pool, settings.gate, asked=pruned["asked"])
-    failed = [rule for rule in rules if rule.verdict == "failed"]
-    champion = found["champion_day"]
-    if failed:
-        why = "; ".join(rule.reason for rule in failed)
-        sentence = f"{day} held: {why}. Champion {champion} keeps serving."
-    else:
-        undecided = [rule.name for rule in rules if rule.verdict == "undecided"]
-        unsure = f"; could not be decided: {', '.join(undecided)}" if undecided else ""
-        sentence = f"{day} passed: no rule proves harm against champion {champion}{unsure}."
-    verdict = {
-        "day": day,
-        "verdict": "held" if failed else "passed",
-        "sentence": sentence,
-        "champion_day": champion,
-        "rules": [asdict(rule) for rule in rules],
-        "latency": measurements.name,
-    }
-    write_json(report, verdict)
-    write_json(metrics, _metrics(day, pruned, found, verdict))
+    seen = Evidence(day=day, pruned=pruned, evaluation=found, measurements=read_json(measurements), pool=pool)
+    told = verdict(seen, settings.gate) | {"latency": measurements.name}
+    write_json(report, told)
+    write_json(metrics, _metrics(day, pruned, found, told))
 
 
-def judge(
-    day: str,
-    pruned: dict[str, Any],
-    found: dict[str, Any],
-    pool: pl.DataFrame,
-    settings: GateSettings,
-    asked: float,
-) -> list[Rule]:
-    """Return the outcome of every rule."""
-    return [
-        _bound("finite", pruned["finite"], "a line was not finite after its pass"),
-        _bound("schema", found["inputs_unchanged"], "the bundle's inputs differ from the champion's"),
-        _at_most("parity", found["parity"]["fp32"], settings.parity, "the largest difference from torch"),
-        _budget(found["delivered"], asked),
-        _at_most("size", found["bytes"]["candidate"] / 1e6, settings.max_megabytes, "the model file's size in MB"),
-        _normalized_entropy(day, found["champion_day"], pool, settings),
-        _calibration(found["tail"], settings),
-        _churn(pruned["churn"], settings),
-    ]
-
-
-def _bound(name: str, good: bool, reason: str) -> Rule:
-    return Rule(name=name, verdict="passed" if good else "failed", reason="as it should be" if good else reason)
-
-
-def _at_most(name: str, value: float, limit: float, what: str) -> Rule:
-    good = value <= limit
-    return Rule(
-        name=name,
-        verdict="passed" if good else "failed",
-        value=value,
-        limit=limit,
-        distance=limit - value,
-        reason=f"{what} is {value:.4g}, {'within' if good else 'above'} the limit {limit:.4g}",
-    )
-
-
-def _budget(delivered: dict[str, float], asked: float) -> Rule:
-    """Hold if the candidate is heavier than asked, and than the champion: after a lower budget both may be."""
-    what = "the share of the dense network's FLOPs delivered"
-    limit = asked if delivered["candidate"] <= asked else max(asked, delivered["champion"])
-    return _at_most("budget", delivered["candidate"], limit, what)
-
-
-def _normalized_entropy(day: str, champion: str, pool: pl.DataFrame, settings: GateSettings) -> Rule:
-    """Hold only if the interval proves the candidate worse than the champion beyond the margin.
-
-    The day's own tail first; if it can tell nothing, the scores of earlier days are pooled with it: each
-    day's served line against the champion of that day, on rows that neither had learned. Two looks share
-    the error that `confidence` allows (Bonferroni).
-    """
-    limit = settings.ne_margin + settings.age_relief * days_apart(champion, day)
-    confidence = 1 - (1 - settings.confidence) / 2
-    tail = pool.filter((pl.col("day") == day) & (pl.col("rows") == "tail"))
-    for rows in (tail, pool):
-        found = paired(rows["served"].to_numpy(), rows["champion"].to_numpy(), confidence)
-        verdict = _tell(found, limit)
-        if verdict != "undecided":
-            break
-    seen = rows["day"].n_unique()
-    where = f"{found.rows} rows of the tail" if seen <= 1 else f"{found.rows} rows of {seen} days"
-    if found.difference is None or found.low is None or found.high is None:
-        return Rule(name="ne", verdict="undecided", limit=limit, reason=f"NE: {where} are too few to compare")
-    told = f"NE {100 * found.difference:+.2f} % against the champion's ({100 * found.low:+.2f} to "
-    told += f"{100 * found.high:+.2f} %; {where}; limit {100 * limit:+.2f} %)"
-    return Rule(
-        name="ne",
-        verdict=verdict,
-        reason=told,
-        value=found.difference,
-        interval=(found.low, found.high),
-        limit=limit,
-        distance=limit - found.difference,
-        detectable=found.detectable,
-    )
-
-
-def _tell(found: Paired, limit: float) -> RuleVerdict:
-    """Say whether harm beyond the limit is proved, excluded (or would have shown), or neither."""
-    if found.low is None or found.high is None or found.detectable is None:
-        return "undecided"
-    if found.low > limit:
-        return "failed"
-    return "passed" if found.high <= limit or found.detectable <= limit else "undecided"
-
-
-def _calibration(tail: dict[str, Any], settings: GateSettings) -> Rule:
-    """Hold only if mean prediction / base rate is off 1 beyond limit and chance, and more than the champion.
-
-    Promoting a candidate that is off, but less so than what serves now, does no harm.
-    """
-    ratio, rows, rate = tail["calibration"]["candidate"], tail["rows"], tail["base_rate"]
-    if ratio is None:
-        return Rule(
-            name="calibration",
-            verdict="undecided",
-            limit=settings.calibration,
-            reason="no clicks in the tail",
-        )
-    z = NormalDist().inv_cdf(0.5 + settings.confidence / 2)
-    chance = z * ((1 - rate) / (rate * rows)) ** 0.5
-    off = abs(ratio - 1)
-    champion = tail["calibration"]["champion"]
-    failed = off - chance > settings.calibration and off > abs(champion - 1)
-    undecided = chance > settings.calibration
-    return Rule(
-        name="calibration",
-        verdict="failed" if failed else "undecided" if undecided else "passed",
-        value=ratio,
-        interval=(ratio - chance, ratio + chance),
-        limit=settings.calibration,
-        distance=settings.calibration - off,
-        detectable=chance,
-        reason=f"mean prediction / base rate is {ratio:.3f} ± {chance:.3f} on {rows} rows, "
-        f"limit 1 ± {settings.calibration:g}, the champion's is {champion:.3f}",
-    )
-
-
-def _churn(churn: dict[str, Any], settings: GateSettings) -> Rule:
-    """Hold if the served mask changed by more than the limit, unless a challenger took over.
-
-    Churn is 1 − |A ∩ B| / |A ∪ B|, A the groups kept before and B those kept after the day. A day exchanges at most
-    `prune.swap` inputs: of K groups 2·swap / (K + swap), and what goes with the last input of a feature.
-    """
-    value, limit = churn["overall"], settings.max_churn
-    kinds = {kind: change for kind, change in churn["kinds"].items() if change["came"] or change["went"]}
-    groups = ", ".join(f"{kind} +{change['came']} −{change['went']}" for kind, change in kinds.items())
-    told = f"{100 * value:.1f} % of the served mask changed{f' ({groups})' if groups else ''}"
-    if churn["takeover"]:
-        reason = f"{told}: a challenger took over, and no limit holds today"
-        return Rule(name="churn", verdict="passed", value=value, reason=reason)
-    good = value <= limit
-    return Rule(
-        name="churn",
-        verdict="passed" if good else "failed",
-        value=value,
-        limit=limit,
-        distance=limit - value,
-        reason=f"{told}, {'within' if good else 'above'} the limit {100 * limit:g} %",
-    )
-
-
-def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     """Return the day's headline numbers, for `dvc metrics diff`."""
     return {
         "day": day,
-        "verdict": verdict["verdict"],
+        "verdict": told["verdict"],
         "champion_day": found["champion_day"],
         "rows": found["next_day"]["rows"],
         "base_rate": found["next_day"]["base_rate"],

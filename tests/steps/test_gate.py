@@ -8,7 +8,7 @@ import pytest
 from recprune.errors import RecpruneError
 from recprune.files import artefact, read_json, write_json
 from recprune.steps.gate import gate
-from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, pruned, scores
+from tests.gating.judged import CHAMPION, DAY, GOOD, MEASURED, RULES, SETTINGS, evaluation, pruned, scores
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -19,6 +19,7 @@ def run(
     write_json(Path("validation/verdict.json"), {"day": DAY, "verdict": verdict, "sentence": "Empty."})
     write_json(Path("prune.json"), pruned(*churned))
     write_json(Path("evaluation.json"), evaluation(**changes))
+    write_json(Path("measurements.json"), MEASURED)
     with artefact(Path("pooled"), "pooled", DAY, {}) as folder:
         pool.write_parquet(folder / "pooled.parquet")
     gate(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recprune.gating.limits import GATE_RULES
 from tests.makers import settings
 
 DAY, CHAMPION = "2024-01-05", "2024-01-04"
@@ -17,10 +18,12 @@ SETTINGS = settings(
         "parity": 1e-5,
         "max_megabytes": 2.0,
         "max_churn": 0.25,
+        "max_latency_ratio": 2.0,
     },
     prune={"budget": 0.2},
 )
-RULES = ["finite", "schema", "parity", "budget", "size", "ne", "calibration", "churn"]
+RULES = list(GATE_RULES)
+MEASURED = {"latency": {name: {"1": {"p50_us": 50.0}, "128": {"p50_us": 400.0}} for name in ("candidate", "champion")}}
 
 
 def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str = "tail", seed: int = 0) -> pl.DataFrame:

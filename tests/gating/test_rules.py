@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -5,15 +6,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.steps.gate import Rule, judge
+from recprune.gating.limits import GateSettings
+from recprune.gating.rules import Evidence, Rule, judge, verdict
+from tests.gating.judged import CHAMPION, DAY, GOOD, MEASURED, RULES, SETTINGS, evaluation, pruned, scores
 from tests.makers import settings
-from tests.steps.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, evaluation, pruned, scores
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
 
+def seen(
+    prune: dict[str, Any] | None = None, found: dict[str, Any] | None = None, pool: pl.DataFrame = GOOD,
+    measured: dict[str, Any] = MEASURED,
+) -> Evidence:  # fmt: skip
+    return Evidence(
+        day=DAY, pruned=prune or pruned(), evaluation=found or evaluation(), measurements=measured, pool=pool
+    )
+
+
 def rules(pool: pl.DataFrame = GOOD, *, finite: bool = True, **changes: Any) -> dict[str, Rule]:
-    found = judge(DAY, pruned(finite=finite), evaluation(**changes), pool, SETTINGS.gate, asked=0.2)
+    found = judge(seen(pruned(finite=finite), evaluation(**changes), pool), SETTINGS.gate)
     return {rule.name: rule for rule in found}
 
 
@@ -211,7 +222,7 @@ def test_after_a_lower_budget_a_candidate_no_heavier_than_the_champion_passes() 
 
 
 def churn(came: int, went: int, *, takeover: bool = False) -> Rule:
-    found = judge(DAY, pruned(came, went, takeover=takeover), evaluation(), GOOD, SETTINGS.gate, asked=0.2)
+    found = judge(seen(pruned(came, went, takeover=takeover)), SETTINGS.gate)
     return {rule.name: rule for rule in found}["churn"]
 
 
@@ -245,3 +256,55 @@ def test_the_packaged_limit_lets_an_ordinary_day_of_any_usual_network_pass() -> 
     packaged = settings()
     swap, groups = packaged.prune.swap, 56
     assert 2 * swap / (groups + swap) <= packaged.gate.max_churn < 2 * swap / (groups - 1 + swap)
+
+
+def measured(candidate: float, champion: float, batch: str = "128") -> dict[str, Any]:
+    times = {"candidate": candidate, "champion": champion}
+    return {"latency": {name: {"1": {"p50_us": 1.0}, batch: {"p50_us": time}} for name, time in times.items()}}
+
+
+@pytest.mark.parametrize(("candidate", "verdict"), [(100.0, "passed"), (200.0, "passed"), (201.0, "failed")])
+def test_latency_is_a_multiple_of_the_champions(candidate: float, verdict: str) -> None:
+    [rule] = [r for r in judge(seen(measured=measured(candidate, 100.0)), SETTINGS.gate) if r.name == "latency"]
+    assert (rule.verdict, rule.limit) == (verdict, 2.0)
+    if verdict == "passed":
+        assert rule.value is None, "the measured time stays out of gate.json, or two runs would differ"
+        assert rule.reason == (
+            "the median call of 128 rows takes at most 2 times the champion's; measurements.json has it"
+        )
+    else:
+        assert rule.reason == "the median call of 128 rows takes 2.01 times the champion's, above the limit 2"
+
+
+@pytest.mark.parametrize("latency", [{}, {"candidate": {}, "champion": {}}, {"candidate": {"1": {"p50_us": 1.0}}}])
+def test_without_a_measured_latency_the_day_is_held(latency: dict[str, Any]) -> None:
+    [rule] = [r for r in judge(seen(measured={"latency": latency}), SETTINGS.gate) if r.name == "latency"]
+    assert (rule.verdict, rule.reason) == ("failed", "no latency was measured")
+
+
+def softened(**changes: Any) -> GateSettings:
+    return replace(SETTINGS.gate, **changes)
+
+
+def test_a_rule_that_only_warns_does_not_hold_and_is_told() -> None:
+    heavy = evaluation(delivered__candidate=0.3)
+    found = verdict(seen(found=heavy), softened(warn=("budget", "ne")))
+    assert found["verdict"] == "passed"
+    assert found["sentence"] == (
+        "2024-01-05 passed: no rule proves harm against champion 2024-01-04. Warning: the share of the dense network's "
+        "FLOPs delivered is 0.3, above the limit 0.2."
+    )
+    assert {r["name"]: r["verdict"] for r in found["rules"]}["budget"] == "warned"
+    found = verdict(
+        seen(found=evaluation(delivered__candidate=0.3, inputs_unchanged=False)), softened(warn=("budget",))
+    )
+    assert found["sentence"] == (
+        "2024-01-05 held: the bundle's inputs differ from the champion's. Champion 2024-01-04 keeps serving. "
+        "Warning: the share of the dense network's FLOPs delivered is 0.3, above the limit 0.2."
+    )
+
+
+def test_a_rule_that_is_skipped_is_not_asked() -> None:
+    found = verdict(seen(found=evaluation(delivered__candidate=0.3)), softened(skip=("budget",)))
+    assert found["verdict"] == "passed"
+    assert [r["name"] for r in found["rules"]] == [name for name in RULES if name != "budget"]

@@ -1,0 +1,87 @@
+"""`recprune gates`: why a day was promoted or held, and what other rules would have said."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recprune.config import read_yaml
+from recprune.days import days_between, parse_day
+from recprune.errors import RecpruneError, SettingsError
+from recprune.files import read_json
+from recprune.gating.limits import changed_limits
+from recprune.gating.replay import Replayed
+from recprune.gating.replay import replay as judge_again
+from recprune.report import formats
+from recprune.workspace import day_state, report_path
+
+app = typer.Typer(help="Show why a day was promoted or held, and try other rules on past days.", no_args_is_help=True)
+out = Console(highlight=False, markup=False)
+COLOURS = {"passed": "green", "failed": "red", "held": "red", "warned": "yellow", "undecided": "yellow"}
+
+
+@app.command()
+def explain(day: Annotated[str, typer.Argument(help="A day that reached its gate, YYYY-MM-DD.")]) -> None:
+    """Show a day's rules: verdict, value, interval, limit, room left, smallest difference that could have been seen."""
+    file = report_path(parse_day(day).isoformat(), "gate")
+    if not file.exists():
+        state = day_state(day)
+        raise RecpruneError(f"{day} has not reached its gate: {state.sentence or 'it was not run to the end.'}")
+    found = read_json(file)
+    out.print(found["sentence"], soft_wrap=True)
+    table = Table("rule", "verdict", "value", "interval", "limit", "room left", "could see", box=None, pad_edge=False)
+    for rule in found["rules"]:
+        numbers = [formats.general(rule[key]) for key in ("value", "limit", "distance", "detectable")]
+        value, limit, distance, detectable = numbers
+        table.add_row(rule["name"], _coloured(rule["verdict"]), value, _interval(rule), limit, distance, detectable)
+    out.print(table)
+    for rule in found["rules"]:
+        if rule["verdict"] != "passed":
+            out.print(f"{rule['name']}: {rule['reason']}.", soft_wrap=True)
+
+
+@app.command()
+def replay(
+    first: Annotated[str, typer.Option("--from", help="First day.")],
+    last: Annotated[str, typer.Option("--to", help="Last day.")],
+    changes: Annotated[Path, typer.Option("--with", help="YAML with the limits that change; others stay.")],
+) -> None:
+    """Judge past days under other rules: which promotions would flip.
+
+    Each candidate meets the champion that it met; that a flip would have changed the champion of later days is not
+    followed. Nothing is changed. Days without a gate are left out and named.
+    """
+    settings = changed_limits(read_yaml(Path("params.yaml"))["gate"], read_yaml(changes), str(changes))
+    days = list(days_between(parse_day(first).isoformat(), parse_day(last).isoformat()))
+    judged = [day for day in days if report_path(day, "gate").exists()]
+    if not judged:
+        raise SettingsError(f"no day from {first} to {last} has reached its gate here.")
+    table = Table("day", "was", "would be", "rules that change", box=None, pad_edge=False)
+    found = judge_again(judged, settings)
+    for each in [each for each in found if each.flips or each.changes()]:
+        table.add_row(each.day, *_verdicts(each), "; ".join(each.changes()))
+    if table.row_count:
+        out.print(table)
+    flips = [each for each in found if each.flips]
+    out.print(f"{len(flips)} of {len(found)} verdicts would flip.")
+    for each in flips:
+        out.print(each.would_be["sentence"], soft_wrap=True)
+    if aside := sorted(set(days) - set(judged)):
+        out.print(f"Without a gate: {', '.join(aside)}", soft_wrap=True)
+
+
+def _verdicts(each: Replayed) -> tuple[Text, Text]:
+    return _coloured(each.was["verdict"]), _coloured(each.would_be["verdict"])
+
+
+def _coloured(verdict: str) -> Text:
+    return Text(verdict, COLOURS.get(verdict, ""))
+
+
+def _interval(rule: dict[str, Any]) -> str:
+    if not rule["interval"]:
+        return formats.NONE
+    return " to ".join(formats.general(end) for end in rule["interval"])

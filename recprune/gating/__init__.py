@@ -1,0 +1,1 @@
+"""Rules that decide on promotion, and what they would have said."""

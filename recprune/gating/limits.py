@@ -1,0 +1,62 @@
+"""The section `gate` of `params.yaml`."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from recprune.config import NotNegative, Positive, Share, Within, parse_settings
+from recprune.errors import SettingsError
+
+GATE_RULES = ("finite", "schema", "parity", "budget", "size", "latency", "ne", "calibration", "churn")
+HARD_RULES = ("finite", "schema")
+"""Rules that cannot be softened."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GateSettings:
+    """Limits of the rules that decide on promotion."""
+
+    ne_margin: Positive
+    """Relative NE by which a candidate may be worse than the champion."""
+    age_relief: NotNegative
+    """Added to `ne_margin` for each day of the champion's age."""
+    confidence: Annotated[float, Within("(0.5, 1)")]
+    calibration: Positive
+    """Largest |mean prediction / base rate - 1|, beyond what chance explains."""
+    parity: Positive
+    """Largest |p_onnx - p_torch|."""
+    max_megabytes: Positive
+    """Largest model file, in units of 10⁶ bytes."""
+    max_latency_ratio: Positive
+    """How many times the champion's a candidate's call may take, calls interleaved, the largest batch."""
+    max_churn: Share
+    """Largest share of the served mask's groups that a day may change, takeovers apart; 1 switches the rule off."""
+    warn: tuple[str, ...]
+    """Rules that warn where they would hold."""
+    skip: tuple[str, ...]
+    """Rules that are not asked."""
+
+    def __post_init__(self) -> None:
+        """Check the rules' names."""
+        for key in ("warn", "skip"):
+            for name in getattr(self, key):
+                if name not in GATE_RULES:
+                    raise ValueError(f"{key} names {name!r}; the rules are {', '.join(GATE_RULES)}.")
+                if name in HARD_RULES:
+                    raise ValueError(f"{key} names {name}, which always holds: what it finds cannot serve.")
+
+
+def changed_limits(present: object, changes: object, where: str) -> GateSettings:
+    """Return the limits with some of them changed.
+
+    Args:
+        present: the section `gate` of `params.yaml` as plain values.
+        changes: the section, or a mapping that has it as `gate`; what is not named stays.
+        where: begins each problem's line.
+
+    Raises:
+        SettingsError: a limit is unknown, of another type or out of range.
+    """
+    section = changes.get("gate", changes) if isinstance(changes, dict) else changes
+    if not isinstance(present, dict) or not isinstance(section, dict):
+        raise SettingsError(f"{where}: it must be limits by name, as in the section gate of params.yaml.")
+    return parse_settings(GateSettings, {**present, **section}, where)

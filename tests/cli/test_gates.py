@@ -1,0 +1,86 @@
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from recprune.cli.main import app
+from recprune.errors import RecpruneError, SettingsError
+from recprune.files import write_json
+from tests.gating.judged import DAY, scores
+from tests.gating.test_replay import judged
+from tests.makers import packaged_text
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+@pytest.fixture(autouse=True)
+def settings(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packaged settings, and a wide terminal."""
+    Path("params.yaml").write_text(packaged_text(), encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+def test_a_day_is_explained_by_every_rule() -> None:
+    judged(scores(DAY, 4000, 0.1))
+    lines = run("gates", "explain", DAY).splitlines()
+    assert lines[0].startswith(f"{DAY} held: NE +")
+    assert lines[1].split() == ["rule", "verdict", "value", "interval", "limit", "room", "left", "could", "see"]
+    table = {line.split()[0]: line.split()[1:] for line in lines[2:11]}
+    assert (table["finite"], table["size"][:1]) == (["passed", "–", "–", "–", "–", "–"], ["passed"])
+    assert table["ne"][0] == "failed"
+    assert re.fullmatch(r"ne: NE \+\d.* %; 4000 rows of the tail; limit \+1\.10 %\)\.", lines[11])
+
+
+def test_a_day_without_a_gate_says_why() -> None:
+    verdict = {"day": DAY, "verdict": "quarantined", "sentence": f"{DAY} quarantined: empty."}
+    write_json(Path(f"reports/{DAY}/validation/verdict.json"), verdict)
+    with pytest.raises(RecpruneError, match=f"^{DAY} has not reached its gate: {DAY} quarantined: empty.$"):
+        CliRunner().invoke(app, ["gates", "explain", DAY], catch_exceptions=False)
+
+
+def test_other_rules_are_tried_on_past_days() -> None:
+    judged(scores(DAY, 4000, 0.1))
+    Path("new.yaml").write_text("gate: {ne_margin: 0.3}")
+    printed = run("gates", "replay", "--from", "2024-01-04", "--to", "2024-01-06", "--with", "new.yaml")
+    lines = printed.splitlines()
+    assert lines[1].split() == [DAY, "held", "passed", "ne:", "failed", "→", "passed"]
+    assert lines[2] == "1 of 1 verdicts would flip."
+    assert lines[3].startswith(f"{DAY} passed: ")
+    assert lines[4] == "Without a gate: 2024-01-04, 2024-01-06"
+    Path("new.yaml").write_text("{}")
+    printed = run("gates", "replay", "--from", DAY, "--to", DAY, "--with", "new.yaml")
+    assert printed == "0 of 1 verdicts would flip.\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("gate: {ne_margn: 1}", "new.yaml: ne_margn is not a setting; did you mean ne_margin?"),
+        ("gate: [", "new.yaml is not valid YAML: "),
+        (None, "new.yaml does not exist."),
+    ],
+)
+def test_rules_that_cannot_be_read_are_told(content: str | None, told: str) -> None:
+    judged()
+    if content is not None:
+        Path("new.yaml").write_text(content)
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        CliRunner().invoke(
+            app, ["gates", "replay", "--from", DAY, "--to", DAY, "--with", "new.yaml"], catch_exceptions=False
+        )
+
+
+def test_without_a_judged_day_there_is_nothing_to_try() -> None:
+    Path("new.yaml").write_text("{}")
+    with pytest.raises(SettingsError, match=r"^no day from 2024-01-01 to 2024-01-02 has reached its gate here\.$"):
+        CliRunner().invoke(
+            app, ["gates", "replay", "--from", "2024-01-01", "--to", "2024-01-02", "--with", "new.yaml"],
+            catch_exceptions=False,
+        )  # fmt: skip
