@@ -127,7 +127,7 @@ def test_a_wrong_value_is_told_in_one_sentence(changes: dict[str, object], told:
 
 
 def test_rules_between_settings_are_reported_beside_the_others() -> None:
-    assert problems(low=6) == [": low is 6.0; it must not exceed rows."]
+    assert problems(low=6) == ["low is 6.0; it must not exceed rows."]
 
 
 @pytest.mark.parametrize("huge", [10**400, -(10**400)])
