@@ -16,6 +16,8 @@ FORMAT = 1
 """Version of every artefact's layout; a reader refuses others."""
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
+"""Of the manifest, beside it; what a manifest cannot hold the digest of."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(\.r\d+)?")
 SCRATCH = Path("scratch")
 """Where artefacts are written before they are whole; never versioned."""
@@ -130,7 +132,8 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p != folder / MANIFEST)
+    own = (folder / MANIFEST, folder / SIGNATURE)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
     return {str(p.relative_to(folder)): sha256(p) for p in files}
 
 

@@ -59,16 +59,19 @@ def verify(
     slowest: Annotated[
         float | None, typer.Option(min=0.0, help="Fail if a call takes this many times the recorded latency.")
     ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="PEM file of who must have signed it; default: RECPRUNE_PUBLIC_KEY.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check a bundle where it will serve: digests, model, inputs, parity on its sample rows, latency, versions.
+    """Check a bundle where it will serve: signature, digests, model, inputs, parity on sample rows, latency, versions.
 
     Exit code 0 if no check failed, 1 otherwise.
     """
     from recprune.serving.verify import verify as check
 
     beside = bundle.resolve().parent.parent / "reports" / bundle.resolve().name / "measurements.json"
-    found = check(bundle, measurements or (beside if beside.exists() else None), slowest)
+    found = check(bundle, measurements or (beside if beside.exists() else None), slowest, public_key)
     failed = any(each.verdict == "failed" for each in found)
     if as_json:
         verdict = {"bundle": str(bundle), "verdict": "failed" if failed else "passed"}

@@ -32,13 +32,14 @@ class Champion:
         workspace: folder with `registry/` and `bundles/`, or a copy of these two.
         every: seconds from one look at the pointer to the next.
         threads: threads of one call.
+        public_key: see `Scorer`.
 
     Raises:
         DamagedArtefactError: there is no pointer, or what it points to cannot be loaded.
     """
 
-    def __init__(self, workspace: Path, every: float = 5.0, threads: int = 1) -> None:
-        self._workspace, self._every, self._threads = workspace, every, threads
+    def __init__(self, workspace: Path, every: float = 5.0, threads: int = 1, public_key: Path | None = None) -> None:
+        self._workspace, self._every, self._threads, self._key = workspace, every, threads, public_key
         self.problem: str | None = None
         """Why the bundle that the pointer names does not serve; None if it does."""
         self._serving = self._load(self._pointer())
@@ -105,4 +106,4 @@ class Champion:
                 f"{bundle} is not the bundle that was promoted: it was rebuilt or replaced, or is still being copied. "
                 f"Bring the stored one back with: recprune fetch {pointer['champion']}"
             )
-        return pointer["champion"], pointer["digest"], Scorer(bundle, self._threads)
+        return pointer["champion"], pointer["digest"], Scorer(bundle, self._threads, self._key)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.files import open_artefact
 from recprune.serving.model_file import check_model
+from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
 
 MODEL = "model.onnx"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
@@ -37,12 +38,18 @@ class Scorer:
     Args:
         bundle: folder with `model.onnx` and `manifest.json`; its digests are checked.
         threads: threads of one call.
+        public_key: PEM file; only bundles that were signed with its other half are loaded. Without one that
+            of the environment's RECPRUNE_PUBLIC_KEY, and without that any bundle.
 
     Raises:
-        DamagedArtefactError: the bundle is not what its manifest says, or its model not what recprune writes.
+        DamagedArtefactError: the bundle is not what its manifest says, or its model not what recprune writes, or
+            it is not signed.
+        SettingsError: the key cannot be read.
     """
 
-    def __init__(self, bundle: Path, threads: int = 1) -> None:
+    def __init__(self, bundle: Path, threads: int = 1, public_key: Path | None = None) -> None:
+        if key := public_key or configured(PUBLIC_KEY):
+            check_signature(bundle, key)
         self.manifest: dict[str, Any] = open_artefact(bundle, "bundle")
         check_model(bundle / MODEL)
         options = ort.SessionOptions()
@@ -92,9 +99,12 @@ def _near(name: str, names: set[Any]) -> str:
 
 def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
     """Return an input as the graph takes it; ids are never rounded to fit."""
+    try:  # without `object` NumPy makes the text "nan" of a NaN among strings
+        found = np.asarray(values, object if dtype == "string" else None)
+    except ValueError as error:
+        raise SettingsError(f"input {name} is no array: {error}") from None
     if dtype == "string":
-        return _text(name, np.asarray(values, object))  # without it NumPy makes the text "nan" of a NaN among strings
-    found = np.asarray(values)
+        return _text(name, found)
     if found.dtype == np.bool_:
         found = found.astype(np.int8)
     kinds = "iu" if dtype == "int64" else "iuf"
@@ -103,7 +113,8 @@ def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
         raise SettingsError(f"input {name} is {found.dtype}; the model takes {takes}.")
     if found.dtype == np.uint64 and dtype == "int64" and found.size and int(found.max()) >= 2**63:
         raise SettingsError(f"input {name} holds {int(found.max())}, which is no int64; the model takes int64 ids.")
-    return found.astype(_DTYPES[dtype], copy=False)
+    with np.errstate(over="ignore"):  # a number beyond float32 is infinite there, as it was in training
+        return found.astype(_DTYPES[dtype], copy=False)
 
 
 def _text(name: str, found: NDArray[Any]) -> NDArray[Any]:

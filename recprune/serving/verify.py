@@ -9,11 +9,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from recprune.errors import RecpruneError
-from recprune.files import open_artefact, read_json
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import SIGNATURE, open_artefact, read_json
 from recprune.serving.latency import measure_latency
 from recprune.serving.sample import read_sample
 from recprune.serving.scorer import Scorer
+from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
 
 PARITY = 1e-5
 """Largest difference of a probability from the recorded one, fp32; int8 may differ by as much as it did from fp32,
@@ -32,8 +33,10 @@ class Check:
     value: Any = None
 
 
-def verify(bundle: Path, measurements: Path | None, slowest: float | None) -> list[Check]:
-    """Check a bundle: digests, model file, inputs, parity on its sample rows, latency, versions.
+def verify(
+    bundle: Path, measurements: Path | None, slowest: float | None, public_key: Path | None = None
+) -> list[Check]:
+    """Check a bundle: signature, digests, model file, inputs, parity on its sample rows, latency, versions.
 
     Where one check fails, those that need it are left out.
 
@@ -41,12 +44,19 @@ def verify(bundle: Path, measurements: Path | None, slowest: float | None) -> li
         bundle: its folder.
         measurements: file of the latencies that were measured when it was made; None if it is not here.
         slowest: how many times the recorded latency a call may take; None if no limit is asked.
+        public_key: PEM file of who must have signed it; without one that of RECPRUNE_PUBLIC_KEY.
+
+    Raises:
+        SettingsError: the key cannot be read.
     """
+    signed = _signature(bundle, public_key or configured(PUBLIC_KEY))
+    if signed.verdict == "failed":
+        return [signed]
     try:
         manifest = open_artefact(bundle, "bundle")
-        found = [Check("digests", "passed", f"all {len(manifest['files'])} files are as the manifest says")]
+        found = [signed, Check("digests", "passed", f"all {len(manifest['files'])} files are as the manifest says")]
     except RecpruneError as error:
-        return [Check("digests", "failed", str(error))]
+        return [signed, Check("digests", "failed", str(error))]
     try:
         scorer = Scorer(bundle)
         found.append(Check("model", "passed", f"ONNX Runtime {ort.__version__} loads it"))
@@ -59,6 +69,17 @@ def verify(bundle: Path, measurements: Path | None, slowest: float | None) -> li
     except RecpruneError as error:
         return [*found, Check("parity", "failed", str(error))]
     return [*found, _parity(p_click, expected, manifest["parity"]), _latency(scorer, columns, measurements, slowest)]
+
+
+def _signature(bundle: Path, key: Path | None) -> Check:
+    if key is None:
+        has = "has one, which was not checked" if (bundle / SIGNATURE).exists() else "has none"
+        return Check("signature", "told", f"no public key is configured; the bundle {has}")
+    try:
+        check_signature(bundle, key)
+    except DamagedArtefactError as error:
+        return Check("signature", "failed", str(error))
+    return Check("signature", "passed", f"the manifest was signed with the key of {key}")
 
 
 def _inputs(scorer: Scorer) -> Check:

@@ -23,6 +23,7 @@ from recprune.model.checkpoint import load_lines
 from recprune.model.threads import use_threads
 from recprune.pruning.budget import budget_for
 from recprune.serving.sample import ROWS, write_sample
+from recprune.serving.signature import SIGNING_KEY, configured, sign
 from recprune.settings import Settings
 from recprune.training.scoring import score
 
@@ -81,6 +82,8 @@ def export(
         [p_click] = scores(file, raw, [slice(0, ROWS)])
         write_sample(folder, {name: raw[name][:ROWS].to_numpy() for name in raw.columns}, p_click)
         (folder / "README.md").write_text(model_card(day, manifest, partition.counts), encoding="utf-8")
+    if key := configured(SIGNING_KEY):
+        sign(bundle, key)
 
 
 def describe_inputs(schema: Schema) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def test_verify_says_what_it_checked_and_exits_by_it(capsys: pytest.CaptureFixtu
     bundle()
     code, found = verified(capsys=capsys)
     assert (code, found["verdict"], found["bundle"]) == (0, "passed", str(PLACE))
-    assert [check["name"] for check in found["checks"]][:2] == ["digests", "model"]
+    assert [check["name"] for check in found["checks"]][:3] == ["signature", "digests", "model"]
     assert run("verify", str(PLACE)) == 0
     printed = capsys.readouterr().out
     assert "✓ digests: all 2 files are as the manifest says\n" in printed

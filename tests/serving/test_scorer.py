@@ -10,6 +10,8 @@ import onnx
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recprune.data.schema import MISSING_INT, ids, number
@@ -128,7 +130,7 @@ def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
     assert ours == {
         "recprune.errors", "recprune.files", "recprune.serving", "recprune.serving.scorer", "recprune.serving.latency",
         "recprune.serving.model_file", "recprune.serving.protobuf", "recprune.serving.champion",
-        "recprune.serving.verify", "recprune.serving.sample",
+        "recprune.serving.verify", "recprune.serving.sample", "recprune.serving.signature",
     }  # fmt: skip
 
 
@@ -198,3 +200,30 @@ def test_what_onnx_runtime_cannot_load_is_told() -> None:
     told = r"^bundles/2024-01-05/model.onnx: ONNX Runtime .* cannot load it \((.|\n)*\); it was made with another"
     with pytest.raises(DamagedArtefactError, match=told):
         Scorer(BUNDLE)
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=3), st.binary(max_size=2),
+    st.just(pd.NA), st.just(pd.NaT), st.complex_numbers(), st.dates(),
+)  # fmt: skip
+COLUMN = st.one_of(st.lists(SCALARS, max_size=3), SCALARS, st.lists(st.lists(SCALARS, max_size=2), max_size=2))
+SHARED: dict[str, Scorer] = {}
+
+
+@settings(max_examples=500)
+@given(st.dictionaries(st.sampled_from(["user", "item", "price", "more"]), COLUMN))
+def test_any_values_are_scored_or_refused(rows: dict[str, Any]) -> None:
+    scorer = SHARED.setdefault("one", bundle())
+    try:
+        found = scorer.score(rows)
+    except SettingsError:
+        return
+    assert {"user", "item", "price"} <= rows.keys()
+    assert found.shape == (len(rows["user"]),)
+    assert np.isfinite(found).all()
+    clean = {
+        "user": np.array([int(v) for v in rows["user"]], np.int64),
+        "item": ["" if v is None or v is pd.NA or v != v else v for v in rows["item"]],
+        "price": np.array(rows["price"], np.float64).astype(np.float32),
+    }
+    assert found.tolist() == scorer.score(clean).tolist()

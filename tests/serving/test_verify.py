@@ -43,7 +43,7 @@ def verdicts(*arguments: Any) -> dict[str, str]:
     return {name: check.verdict for name, check in checks(*arguments).items()}
 
 
-GOOD = {"digests": "passed", "model": "passed", "inputs": "passed", "parity": "passed",
+GOOD = {"signature": "told", "digests": "passed", "model": "passed", "inputs": "passed", "parity": "passed",
         "latency": "told", "versions": "told"}  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_a_changed_file_ends_it() -> None:
     bundle()
     (PLACE / "sample.json").write_text("{}")
     found = checks(None, None)
-    assert found.keys() == {"digests"}
+    assert found.keys() == {"signature", "digests"}
     assert found["digests"].text.startswith(f"{PLACE}/sample.json was changed since the manifest was written")
 
 
@@ -70,7 +70,7 @@ def test_a_model_that_recprune_would_not_write_ends_it() -> None:
     model.graph.node[0].op_type = "Loop"
     with artefact(PLACE, "bundle", "2024-01-05", describe_inputs(MODEL.schema) | ABOUT) as folder:
         onnx.save(model, folder / "model.onnx")
-    assert verdicts(None, None) == {"digests": "passed", "model": "failed"}
+    assert verdicts(None, None) == {"signature": "told", "digests": "passed", "model": "failed"}
 
 
 def test_other_probabilities_fail_parity() -> None:

@@ -15,9 +15,11 @@ from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines
 from recprune.serving.sample import read_sample
 from recprune.serving.scorer import Scorer
+from recprune.serving.signature import SIGNING_KEY
 from recprune.serving.verify import verify
 from recprune.steps.export import PARITY_ROWS, describe_inputs, parity_rows
 from recprune.training.scoring import score
+from tests.serving.test_signature import write_keys
 from tests.steps.chain import FIRST, bytes_of, export_day, prune_day, small, train_day
 
 BUNDLE = Path(f"bundles/{FIRST}")
@@ -53,6 +55,7 @@ def test_the_bundle_scores_as_the_served_line_does(precision: str) -> None:
     verdicts = {check.name: check.verdict for check in verify(BUNDLE, None, None)}
     assert verdicts == dict.fromkeys(("digests", "model", "inputs", "parity"), "passed") | {
         "latency": "told",
+        "signature": "told",
         "versions": "told",
     }
     columns, p_click = read_sample(BUNDLE, manifest["inputs"])
@@ -108,3 +111,14 @@ def test_inputs_are_described_for_whoever_serves() -> None:
         {"name": "p", "type": "categorical", "dtype": "string", "per": "row", "missing": ""},
         {"name": "@", "type": "numeric", "dtype": "float32", "per": "row", "missing": "NaN"},
     ]
+
+
+@pytest.mark.usefixtures("pruned")
+def test_a_configured_key_signs_the_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_keys()
+    monkeypatch.setenv(SIGNING_KEY, "key.pem")
+    export_day(small())
+    Scorer(BUNDLE, public_key=Path("public.pem"))
+    first = bytes_of([str(BUNDLE)])
+    export_day(small())
+    assert bytes_of([str(BUNDLE)]) == first

@@ -1,0 +1,75 @@
+"""Signed bundles: an ed25519 signature (RFC 8032) of the manifest, which holds the digests of all other files.
+
+Keys are PEM files, as `openssl genpkey -algorithm ed25519 -out key.pem` and `openssl pkey -in key.pem -pubout
+-out public.pem` write them. Needs the package cryptography (`recprune[sign]`), only where a key is configured.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from recprune.errors import DamagedArtefactError, SettingsError
+from recprune.files import MANIFEST, SIGNATURE, write_text
+
+SIGNING_KEY, PUBLIC_KEY = "RECPRUNE_SIGNING_KEY", "RECPRUNE_PUBLIC_KEY"
+"""Environment variables that name the key files: a key is a secret or a fact of a machine, not a setting."""
+
+
+def configured(variable: str) -> Path | None:
+    """Return the key file that the environment names, if it names one."""
+    named = os.environ.get(variable)
+    return Path(named) if named else None
+
+
+def sign(bundle: Path, key: Path) -> None:
+    """Write the manifest's signature beside it; the same key and manifest give the same bytes.
+
+    Raises:
+        SettingsError: the key cannot be read, or is no ed25519 private key.
+    """
+    signature = _private(key).sign((bundle / MANIFEST).read_bytes())
+    write_text(bundle / SIGNATURE, signature.hex() + "\n")
+
+
+def check_signature(bundle: Path, key: Path) -> None:
+    """Check that the holder of the key's other half signed the bundle's manifest.
+
+    Raises:
+        DamagedArtefactError: there is no signature, or it is another one's.
+        SettingsError: the key cannot be read, or is no ed25519 public key.
+    """
+    from cryptography.exceptions import InvalidSignature
+
+    public, file = _public(key), bundle / SIGNATURE
+    if not file.exists():
+        raise DamagedArtefactError(f"{bundle} is not signed, and {key} is configured: only signed bundles serve.")
+    try:
+        public.verify(bytes.fromhex(file.read_text(encoding="ascii").strip()), (bundle / MANIFEST).read_bytes())
+    except (InvalidSignature, ValueError):
+        raise DamagedArtefactError(
+            f"{bundle} was not signed with the key of {key}, or its manifest was changed since: it must not serve."
+        ) from None
+
+
+def _private(key: Path) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    return _loaded(key, lambda data: load_pem_private_key(data, None), Ed25519PrivateKey, SIGNING_KEY)
+
+
+def _public(key: Path) -> Any:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    return _loaded(key, load_pem_public_key, Ed25519PublicKey, PUBLIC_KEY)
+
+
+def _loaded(key: Path, load: Any, kind: type, variable: str) -> Any:
+    try:
+        found = load(key.read_bytes())
+    except (OSError, ValueError, TypeError) as error:  # TypeError: it has a password
+        raise SettingsError(f"{variable}: {key} cannot be read as a PEM key: {error}") from None
+    if not isinstance(found, kind):
+        raise SettingsError(f"{variable}: {key} holds a {type(found).__name__}; it must be an {kind.__name__}.")
+    return found
