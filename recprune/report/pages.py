@@ -5,6 +5,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from recprune.metrics.slices import proved
 from recprune.report import formats, words
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -28,7 +29,12 @@ def _environment() -> Environment:
         formats.size,
     ):
         made.filters[form.__name__] = form
-    made.filters |= {"duration": formats.duration, "value_name": formats.value_name, "layer": words.layer}
+    made.filters |= {
+        "duration": formats.duration,
+        "value_name": formats.value_name,
+        "layer": words.layer,
+        "proved": proved,
+    }
     made.globals |= {"TERMS": words.TERMS, "RULES": words.RULES, "PHASES": words.PHASES}
     return made
 

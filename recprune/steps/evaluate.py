@@ -8,18 +8,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.features import calibrating_half
+from recprune.data.features import FeatureSet, calibrating_half
 from recprune.data.partition import open_partition
+from recprune.data.schema import Schema
 from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
 from recprune.metrics import scores as metrics
 from recprune.metrics.intervals import paired
+from recprune.metrics.slices import HOUR, KNOWN, MOST_VALUES, NEW, hours, slices
 from recprune.serving.latency import measure_latency
 from recprune.serving.scorer import Scorer
 from recprune.settings import EvaluateSettings, Settings
 
 POOL_DAYS = 14
 POOLED = "pooled.parquet"
-_SLICE_VALUES, _SLICE_ROWS = 12, 200
 
 
 def evaluate(
@@ -58,7 +59,7 @@ def evaluate(
         "next_day": _metrics(today, whole),
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
         "line": _line(today, scores["p_served"].to_numpy(), champion_whole),
-        "slices": _slices(rows, champion_whole, names),
+        "slices": slices(today, whole, _sliced(rows, features, partition.schema)),
         "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
         "parity": ours.manifest["parity"],
         "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
@@ -103,24 +104,17 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _slices(rows: pl.DataFrame, p: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
-    """Return the champion's NE and calibration for the values of each feature that has few."""
-    found = []
-    table = rows.select("label", *names).with_columns(pl.Series("@p", p, dtype=pl.Float64))
-    for name in names:
-        if table[name].dtype == pl.Float32 or table[name].n_unique() > _SLICE_VALUES:
-            continue
-        for value, part in sorted(table.group_by(name), key=lambda group: str(group[0])):
-            if len(part) >= _SLICE_ROWS:
-                label, mine = part["label"].to_numpy().astype(np.float64), part["@p"].to_numpy()
-                row = {
-                    "feature": name,
-                    "value": str(value[0]),
-                    "rows": len(part),
-                    "base_rate": float(label.mean()),
-                }
-                row["ne"] = _number(metrics.normalized_entropy(label, mine))
-                found.append(row | {"calibration": _number(metrics.calibration(label, mine))})
+def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> dict[str, pl.Series]:
+    """Return what to slice by: features that have few values, hours, and for the others whether the id is new."""
+    found = {HOUR: hours(rows["event_time"])}
+    score = FeatureSet.load(features / "score")
+    for position, feature in enumerate(schema.categorical):
+        values = rows[feature.name]
+        if values.n_unique() <= MOST_VALUES:
+            found[feature.name] = values
+        else:
+            seen = np.where(np.asarray(score.ids[:, position]) > 0, KNOWN, NEW)
+            found[f"{feature.name}, id"] = pl.Series(seen)
     return found
 
 

@@ -97,7 +97,17 @@ def evaluation(day: str) -> dict[str, Any]:
         "next_day": {"rows": 990, "base_rate": 0.2, "ne": models, "auc": models, "calibration": models},
         "tail": {"rows": 50, "base_rate": 0.2, "ne": bundles, "auc": bundles, "calibration": bundles},
         "line": {"rows": 990, "difference": 0.001, "low": -0.001, "high": 0.003, "detectable": 0.003},
-        "slices": [{"feature": "age", "value": NASTY, "rows": 300, "base_rate": 0.2, "ne": 0.8, "calibration": 1.0}],
+        "slices": [
+            {
+                "feature": "age",
+                "value": NASTY,
+                "rows": 300,
+                "base_rate": 0.2,
+                "ne": models,
+                "calibration": 1.0,
+                "tax": {"rows": 300, "difference": 0.013, "low": 0.002, "high": 0.024, "detectable": 0.02},
+            },
+        ],
         "bytes": {"candidate": 1_200_000, "champion": 1_000_000},
         "parity": {"fp32": 1e-7, "rows": 990},
         "inputs_unchanged": True,

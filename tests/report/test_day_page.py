@@ -32,7 +32,8 @@ def test_counts_add_up_and_reasons_are_told() -> None:
 def test_models_slices_widths_swaps_and_latency_are_shown() -> None:
     found = Page(day_page("demo", record("2024-01-02"), None, None)).text
     assert "champion 0.8100 0.8100 0.810 dense 0.7900" in found
-    assert "age <script>alert(1)</script> 300 20.0 % 0.8000 1.000" in found
+    told = "300 20.0 % 0.8100 0.8000 0.7900 +1.30 % +0.20 % to +2.40 % 1.000"
+    assert f"age <script>alert(1)</script> {told}" in found
     assert "inputs of top.0 8 columns, 4 pairs 12 40 30 % 1 1" in found
     assert "8 candidate 50 µs 90 µs 8 champion 50 µs 90 µs 128 candidate 400 µs 5 ms" in found
     assert "Decided today a carving starts" in found

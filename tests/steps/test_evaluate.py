@@ -11,7 +11,7 @@ from recprune.data.partition import open_partition
 from recprune.files import artefact, read_json
 from recprune.metrics.scores import entropy
 from recprune.serving.scorer import Scorer
-from recprune.steps.evaluate import _slices, empty_pool
+from recprune.steps.evaluate import empty_pool
 from tests.steps.chain import (
     FIRST,
     GENESIS,
@@ -110,23 +110,6 @@ def test_latency_is_measured_once_and_all_else_is_the_same_again() -> None:
 def test_reports_are_json_without_nan() -> None:
     for file in (REPORT, MEASURED):
         json.loads(file.read_text(), parse_constant=pytest.fail)
-
-
-def test_slices_are_of_features_with_few_values_and_enough_rows() -> None:
-    rows = pl.DataFrame(
-        {
-            "label": [1, 0] * 250,
-            "p": ["few"] * 400 + ["rare"] * 100,
-            "many": [str(i) for i in range(500)],
-            "price": pl.Series([1.0] * 500, dtype=pl.Float32),
-        }
-    )
-    (found,) = _slices(rows, np.full(500, 0.25), ["p", "many", "price"])
-    assert {k: found[k] for k in ("feature", "value", "rows", "base_rate")} == {
-        "feature": "p", "value": "few", "rows": 400, "base_rate": 0.5,
-    }  # fmt: skip
-    assert found["calibration"] == 0.5
-    assert found["ne"] == pytest.approx(log_loss([1, 0] * 200, [0.25] * 400) / np.log(2))
 
 
 def test_an_empty_pool_has_the_pools_columns() -> None:
