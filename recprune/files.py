@@ -15,6 +15,8 @@ from recprune.errors import DamagedArtefactError
 FORMAT = 1
 """Version of every artefact's layout; a reader refuses others."""
 
+LARGEST_JSON = 256_000_000
+"""Bytes of a JSON file that is read at all."""
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 """Of the manifest, beside it; what a manifest cannot hold the digest of."""
@@ -41,10 +43,14 @@ def read_json(path: Path) -> Any:
         DamagedArtefactError: it is missing or no JSON.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise OSError("it is no file")
+        if path.exists() and path.stat().st_size > LARGEST_JSON:
+            raise OSError(f"it has {path.stat().st_size:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DamagedArtefactError(f"{path} is missing; {_remedy(path)}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise DamagedArtefactError(f"{path} cannot be read ({error}); {_remedy(path)}") from None
 
 
@@ -96,11 +102,11 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
             file is missing, too many, or has another digest.
     """
     manifest = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or not _is_whole(manifest):
+    if not isinstance(manifest, dict) or not _is_whole(manifest) or not isinstance(manifest.get("files"), dict):
         raise DamagedArtefactError(f"{path / MANIFEST} was changed since it was written; {_remedy(path)}")
-    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest["day"])):
-        if manifest[name] != expected:
-            found = manifest[name]
+    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest.get("day"))):
+        if manifest.get(name) != expected or expected is None:
+            found = manifest.get(name)
             raise DamagedArtefactError(f"{path}: {name} is {found!r}, expected {expected!r}; {_remedy(path)}")
     found_files = _digests(path)
     for name in sorted(manifest["files"].keys() | found_files.keys()):
@@ -132,6 +138,14 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
+    """Return the digest of every file.
+
+    Raises:
+        DamagedArtefactError: something is neither a file nor a folder, or a link: it could lie anywhere, or never end.
+    """
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise DamagedArtefactError(f"{path} is a link, or neither a file nor a folder; {_remedy(path)}")
     own = (folder / MANIFEST, folder / SIGNATURE)
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
     return {str(p.relative_to(folder)): sha256(p) for p in files}

@@ -16,6 +16,7 @@ from recprune.gating.limits import changed_limits
 from recprune.gating.replay import Replayed
 from recprune.gating.replay import replay as judge_again
 from recprune.report import formats
+from recprune.settings import read_settings
 from recprune.workspace import day_state, report_path
 
 app = typer.Typer(help="Show why a day was promoted or held, and try other rules on past days.", no_args_is_help=True)
@@ -54,7 +55,7 @@ def replay(
     Each candidate meets the champion that it met; that a flip would have changed the champion of later days is not
     followed. Nothing is changed. Days without a gate are left out and named.
     """
-    settings = changed_limits(read_yaml(Path("params.yaml"))["gate"], read_yaml(changes), str(changes))
+    settings = changed_limits(read_settings(Path()).gate, read_yaml(changes), str(changes))
     days = list(days_between(parse_day(first).isoformat(), parse_day(last).isoformat()))
     judged = [day for day in days if report_path(day, "gate").exists()]
     if not judged:

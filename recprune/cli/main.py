@@ -104,9 +104,11 @@ def init(
     from recprune.cli.view import day_bar
     from recprune.daily.init import first_day, init_workspace, prepare_workspace
     from recprune.lock import hold
+    from recprune.serving.signature import check_keys
 
     if start is not None:
         parse_day(start)
+    check_keys()
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
     with hold("workspace", f"recprune init {directory}", wait=False):

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recprune.days import parse_day
+from recprune.registry.history import current
 from recprune.registry.versions import BUNDLES, Period, Version, differences, read_version, read_versions, removable
 from recprune.report import formats
 
@@ -18,8 +19,10 @@ Day = Annotated[str, typer.Argument(help="A day whose bundle served, YYYY-MM-DD.
 @app.command("list")
 def list_() -> None:
     """List what served when, oldest first; the last line serves now."""
-    columns = ["version", "served", "days scored", "NE", "FLOPs kept", "size", "128 rows", "by", "why"]
-    table = Table(*columns, box=None, pad_edge=False)
+    current()  # raises outside of a workspace
+    table = Table(box=None, pad_edge=False)
+    for name in ("version", "served", "days scored", "NE", "FLOPs kept", "size", "128 rows", "by", "why"):
+        table.add_column(name, no_wrap=name in ("version", "served"))
     served = [(period, version) for version in read_versions() for period in version.periods]
     for period, version in sorted(served, key=lambda each: each[0].number):
         table.add_row(*_row(version, period))
@@ -76,7 +79,11 @@ def prune(
     from recprune.versioning.git import stored_days
     from recprune.workspace import planned_days, read_plan
 
-    with hold("workspace", "recprune registry prune", wait=False):
+    current()  # raises outside of a workspace
+    with (
+        hold("workspace", "recprune registry prune", wait=False),
+        hold("registry", "recprune registry prune", wait=True),
+    ):
         last = planned_days()[-1]
         plan = read_plan(last)
         needed = {day for day in (last, plan.get("champion"), plan.get("parent")) if day}
@@ -90,11 +97,12 @@ def prune(
 
 def _row(version: Version, period: Period) -> list[str]:
     about, timed = version.manifest, version.latency.get("128", {})
+    days, ne = version.during(period)
     return [
         version.day,
         _span(period),
-        str(version.days),
-        formats.number(version.ne),
+        str(days),
+        formats.number(ne),
         formats.percent(about["flops"]["served"] / about["flops"]["dense"]) if about else formats.NONE,
         formats.size(about.get("bytes")),
         formats.duration(timed.get("p50_us")),

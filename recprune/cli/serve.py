@@ -47,7 +47,10 @@ def score(
     if to.suffix not in (".parquet", ".csv"):
         raise SettingsError(f"--out {to}: the name must end in .parquet or .csv.")
     scored = table.with_columns(found)
-    scored.write_parquet(to) if to.suffix == ".parquet" else scored.write_csv(to)
+    try:
+        scored.write_parquet(to) if to.suffix == ".parquet" else scored.write_csv(to)
+    except pl.exceptions.PolarsError as error:
+        raise SettingsError(f"--out {to} cannot hold these columns: {str(error).splitlines()[0]}") from None
     out.print(f"{to}: {len(table):,} rows, mean p_click {float(np.mean(found.to_numpy())) if len(found) else 0.0:.4g}")
 
 
@@ -91,8 +94,8 @@ def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
     wanted = {name: kinds[dtype] for name, dtype in dtypes.items()}
     readers = {
         ".parquet": lambda: pl.read_parquet(file),
-        ".csv": lambda: pl.read_csv(file, schema_overrides=wanted),
-        ".jsonl": lambda: pl.read_ndjson(file, schema_overrides=wanted),
+        ".csv": lambda: pl.read_csv(file, schema_overrides=wanted, infer_schema_length=None),
+        ".jsonl": lambda: pl.read_ndjson(file, schema_overrides=wanted, infer_schema_length=None),
     }
     if file.suffix not in readers:
         raise SettingsError(f"{file}: the name must end in {', '.join(readers)}, which says how to read it.")
@@ -100,7 +103,19 @@ def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
         table = readers[file.suffix]()
     except pl.exceptions.PolarsError as error:
         raise SettingsError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
-    return table.with_columns(_filled(name, dtype) for name, dtype in dtypes.items() if name in table.columns)
+    if "p_click" in table.columns:
+        raise SettingsError(f"{file} has a column p_click already; drop or rename it.")
+    gaps = [(name, dtype) for name, dtype in dtypes.items() if name in table.columns and table[name].null_count()]
+    return table.with_columns(_filled(name, dtype) for name, dtype in gaps if _fits(table[name].dtype, dtype))
+
+
+def _fits(found: "pl.DataType", dtype: str) -> bool:
+    """Say whether missing values of a column can be filled; the scorer judges what cannot."""
+    return {
+        "float32": found.is_numeric(),
+        "int64": found.is_signed_integer(),
+        "string": found.base_type().__name__ == "String",
+    }[dtype]
 
 
 def _filled(name: str, dtype: str) -> "pl.Expr":

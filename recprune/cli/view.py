@@ -131,6 +131,7 @@ def show_status(console: Console) -> None:
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
-        why = "" if state.verdict == "passed" else state.sentence
+        warned = " Warning: " in state.sentence
+        why = "" if state.verdict == "passed" and not warned else state.sentence
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)

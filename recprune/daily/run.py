@@ -12,6 +12,7 @@ from recprune.errors import RecpruneError
 from recprune.files import sha256
 from recprune.lock import hold
 from recprune.progress import MARK
+from recprune.serving.signature import check_keys
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
 from recprune.steps.promote import finish, promote
@@ -79,6 +80,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
     """
     refuse_source_repository()
     settings = read_settings(Path())
+    check_keys()
     with working(f"recprune run --day {day}") as handle:
         if day > genesis_day() and day in git.stored_days():
             _say_stored(day, listener)

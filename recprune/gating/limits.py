@@ -1,7 +1,7 @@
 """The section `gate` of `params.yaml`."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 from recprune.config import NotNegative, Positive, Share, Within, parse_settings
 from recprune.errors import SettingsError
@@ -45,11 +45,11 @@ class GateSettings:
                     raise ValueError(f"{key} names {name}, which always holds: what it finds cannot serve.")
 
 
-def changed_limits(present: object, changes: object, where: str) -> GateSettings:
+def changed_limits(present: GateSettings, changes: object, where: str) -> GateSettings:
     """Return the limits with some of them changed.
 
     Args:
-        present: the section `gate` of `params.yaml` as plain values.
+        present: the limits as they are.
         changes: the section, or a mapping that has it as `gate`; what is not named stays.
         where: begins each problem's line.
 
@@ -57,6 +57,10 @@ def changed_limits(present: object, changes: object, where: str) -> GateSettings
         SettingsError: a limit is unknown, of another type or out of range.
     """
     section = changes.get("gate", changes) if isinstance(changes, dict) else changes
-    if not isinstance(present, dict) or not isinstance(section, dict):
+    if not isinstance(section, dict):
         raise SettingsError(f"{where}: it must be limits by name, as in the section gate of params.yaml.")
-    return parse_settings(GateSettings, {**present, **section}, where)
+    return parse_settings(GateSettings, {**_plain(present), **section}, where)
+
+
+def _plain(limits: GateSettings) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(limits).items()}

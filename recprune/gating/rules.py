@@ -128,8 +128,9 @@ def _latency(measured: dict[str, Any], settings: GateSettings) -> Rule:
     known = [b for b in latency.get("candidate", {}) if b in latency.get("champion", {})]
     if not known:
         return Rule(name="latency", verdict="failed", limit=limit, reason="no latency was measured")
-    ratio = latency["candidate"][known[-1]]["p50_us"] / latency["champion"][known[-1]]["p50_us"]
-    what = f"the median call of {known[-1]} rows"
+    largest = max(known, key=int)
+    ratio = latency["candidate"][largest]["p50_us"] / latency["champion"][largest]["p50_us"]
+    what = f"the median call of {largest} rows"
     if ratio <= limit:
         return Rule(
             name="latency",

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.metrics.pooled import student
+
 BLOCK = 20
 """Rows in a block: neighbours in time (one basket, one page) are not independent, blocks nearly are."""
 FEWEST_BLOCKS = 10
@@ -46,7 +48,8 @@ def blocks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def paired(first: NDArray[np.float64], second: NDArray[np.float64], confidence: float = 0.95) -> Paired:
     """Compare two models' losses on the same rows, in order of time.
 
-    The interval is mean ± z·s/√m over the m blocks' mean differences (batch means).
+    The interval is mean ± t·s/√m over the m blocks' mean differences (batch means), t Student's with m − 1 degrees of
+    freedom.
     """
     if len(first) == 0:
         return Paired(0, None, None, None, None)
@@ -56,6 +59,6 @@ def paired(first: NDArray[np.float64], second: NDArray[np.float64], confidence: 
     if len(means) < FEWEST_BLOCKS:
         return Paired(len(first), difference, None, None, None)
     error = float(np.std(means, ddof=1)) / len(means) ** 0.5 / scale
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    detectable = (z + NormalDist().inv_cdf(0.8)) * error
-    return Paired(len(first), difference, difference - z * error, difference + z * error, detectable)
+    t = student(0.5 + confidence / 2, len(means) - 1)
+    detectable = (t + NormalDist().inv_cdf(0.8)) * error
+    return Paired(len(first), difference, difference - t * error, difference + t * error, detectable)

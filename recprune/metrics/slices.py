@@ -1,6 +1,6 @@
 """Who pays for the sparsity: every model on slices of a day, with intervals that share their error."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,11 @@ from recprune.metrics.scores import calibration, log_losses, normalized_entropy
 
 MOST_VALUES, FEWEST_ROWS = 12, 200
 """A feature with more values gives no slices, a slice with fewer rows is left out."""
-HOUR, KNOWN, NEW = "hour", "seen before", "new"
+HOUR, KNOWN, NEW = "hour (UTC)", "seen before", "new"
 
 
 def slices(
-    label: NDArray[np.float64], predictions: Mapping[str, NDArray[np.float64]], columns: Mapping[str, pl.Series]
+    label: NDArray[np.float64], predictions: Mapping[str, NDArray[np.float64]], columns: Sequence[tuple[str, pl.Series]]
 ) -> list[dict[str, Any]]:
     """Return each slice's rows, base rate, calibration of the champion, every model's NE, and the served line's tax.
 
@@ -26,7 +26,7 @@ def slices(
     Args:
         label: 0 or 1 (N,), in order of time.
         predictions: of `champion`, `served`, `dense` and perhaps `challenger` (N,).
-        columns: what to slice by, a value per row (N,).
+        columns: what to slice by: name, and a value per row (N,).
     """
     parts = list(_parts(columns))
     confidence = 1 - 0.05 / max(1, len(parts))
@@ -57,9 +57,9 @@ def proved(tax: Mapping[str, Any]) -> bool:
     return bool(tax) and tax["low"] is not None and (tax["low"] > 0 or tax["high"] < 0)
 
 
-def _parts(columns: Mapping[str, pl.Series]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
+def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
     """Yield feature, value and rows of each slice, values in order."""
-    for feature, values in columns.items():
+    for feature, values in columns:
         if values.n_unique() > MOST_VALUES:
             continue
         for value in sorted(values.unique().to_list(), key=_order):

@@ -1,6 +1,6 @@
 """Versions: the bundles that served, when, why, and how well; and what differs between two of them."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -35,14 +35,34 @@ class Version:
 
     day: str
     periods: tuple[Period, ...]
-    days: int = 0
-    """Days that it was scored on while it served."""
-    ne: float | None = None
-    """Its normalized entropy on these, each scored before anything learned it; mean over rows."""
+    scored: tuple[tuple[str, int, float], ...] = ()
+    """Day, rows and normalized entropy of each day that it met while it served, before anything learned it."""
     manifest: Mapping[str, Any] = field(default_factory=dict)
     """Of the bundle; empty if that is not here."""
     latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """By batch size, as measured when it was made; empty if it was not."""
+
+    @property
+    def days(self) -> int:
+        """Count the days that it was scored on."""
+        return len(self.scored)
+
+    @property
+    def ne(self) -> float | None:
+        """Return its normalized entropy on these, mean over rows."""
+        return _mean(self.scored)
+
+    def during(self, period: Period) -> tuple[int, float | None]:
+        """Return days and normalized entropy of one period."""
+        within = [
+            each for each in self.scored if period.first <= each[0] and (not period.last or each[0] <= period.last)
+        ]
+        return len(within), _mean(within)
+
+
+def _mean(scored: Sequence[tuple[str, int, float]]) -> float | None:
+    rows = sum(n for _, n, _ in scored)
+    return sum(n * ne for _, n, ne in scored) / rows if rows else None
 
 
 def read_versions() -> list[Version]:
@@ -69,27 +89,25 @@ def read_version(day: str) -> Version:
     return versions[day]
 
 
-def _version(day: str, periods: tuple[Period, ...], scored: list[tuple[int, float]]) -> Version:
+def _version(day: str, periods: tuple[Period, ...], scored: list[tuple[str, int, float]]) -> Version:
     manifest, measured = BUNDLES / day / MANIFEST, report_path(day, "measurements")
-    rows = sum(n for n, _ in scored)
     return Version(
         day=day,
         periods=periods,
-        days=len(scored),
-        ne=sum(n * ne for n, ne in scored) / rows if rows else None,
+        scored=tuple(scored),
         manifest=read_json(manifest) if manifest.exists() else {},
         latency=read_json(measured)["latency"]["candidate"] if measured.exists() else {},
     )
 
 
-def _scored() -> dict[str, list[tuple[int, float]]]:
-    """Return rows and NE of each champion on every day that it met."""
-    found: dict[str, list[tuple[int, float]]] = {}
+def _scored() -> dict[str, list[tuple[str, int, float]]]:
+    """Return day, rows and NE of each champion on every day that it met."""
+    found: dict[str, list[tuple[str, int, float]]] = {}
     for file in sorted(REPORTS.glob("*/evaluation.json")):
         told = read_json(file)
         ne = told["next_day"]["ne"]["champion"]
         if ne is not None:
-            found.setdefault(told["champion_day"], []).append((told["next_day"]["rows"], ne))
+            found.setdefault(told["champion_day"], []).append((file.parent.name, told["next_day"]["rows"], ne))
     return found
 
 

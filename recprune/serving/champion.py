@@ -106,4 +106,10 @@ class Champion:
                 f"{bundle} is not the bundle that was promoted: it was rebuilt or replaced, or is still being copied. "
                 f"Bring the stored one back with: recprune fetch {pointer['champion']}"
             )
-        return pointer["champion"], pointer["digest"], Scorer(bundle, self._threads, self._key)
+        try:
+            scorer = Scorer(bundle, self._threads, self._key)
+        except (RecpruneError, OSError):
+            raise
+        except Exception as error:  # the thread that follows the registry must live to see the next version
+            raise DamagedArtefactError(f"{bundle} cannot be loaded: {error!r}") from error
+        return pointer["champion"], pointer["digest"], scorer

@@ -25,7 +25,11 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
     """
     at = 0
     while at < len(data):
-        key, at = _varint(data, at)
+        key = data[at]
+        if key < 0x80:  # nearly all are: a vocabulary has a million of these
+            at += 1
+        else:
+            key, at = _varint(data, at)
         number, kind = key >> 3, key & 7
         if number == 0:
             raise WireError("a field has the number 0")
@@ -34,7 +38,10 @@ def fields(data: memoryview) -> Iterator[tuple[int, int, int | memoryview]]:
             yield number, kind, value
             continue
         if kind == BYTES:
-            size, at = _varint(data, at)
+            if at < len(data) and data[at] < 0x80:
+                size, at = data[at], at + 1
+            else:
+                size, at = _varint(data, at)
         elif kind in (EIGHT_BYTES, FOUR_BYTES):
             size = 8 if kind == EIGHT_BYTES else 4
         else:

@@ -9,12 +9,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from recprune.errors import DamagedArtefactError, SettingsError
+from recprune.errors import DamagedArtefactError, RecpruneError, SettingsError
 from recprune.files import open_artefact
 from recprune.serving.model_file import check_model
 from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
 
-MODEL = "model.onnx"
+MODEL, OUTPUT = "model.onnx", "p_click"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
 _ONNX_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(string)": "string"}
 
@@ -63,7 +63,10 @@ class Scorer:
                 f"{bundle / MODEL}: ONNX Runtime {ort.__version__} cannot load it ({error}); it was made with "
                 f"{self.manifest.get('environment', {}).get('libraries', {}).get('onnxruntime', 'another version')}."
             ) from error
-        self._inputs: list[dict[str, str]] = self.manifest["inputs"]
+        self._inputs = _inputs(self.manifest, bundle)
+        outputs = [output.name for output in self._session.get_outputs()]
+        if outputs != [OUTPUT]:
+            raise DamagedArtefactError(f"{bundle / MODEL} gives {', '.join(outputs)}; a bundle's model gives {OUTPUT}.")
 
     def score(self, columns: Mapping[str, Any] | Frame) -> NDArray[np.float32]:
         """Return `p_click` of each row (N,). May be called by several threads at once.
@@ -85,11 +88,33 @@ class Scorer:
         if len(shapes) > 1 or len(next(iter(shapes))) != 1:
             found = ", ".join(f"{name} {values.shape}" for name, values in feed.items())
             raise SettingsError(f"the inputs' shapes are {found}; each must be (N,), one value per row.")
-        return np.asarray(self._session.run(["p_click"], feed)[0])
+        try:
+            return np.asarray(self._session.run([OUTPUT], feed)[0])
+        except UnicodeEncodeError as error:
+            raise SettingsError(f"a string id cannot be written in UTF-8: {error}") from None
+        except Exception as error:  # ONNX Runtime's errors have no common class but this
+            raise RecpruneError(f"the model of {self.manifest['day']} fails on these rows: {error}") from error
 
     def model_inputs(self) -> dict[str, str]:
         """Return the model's own inputs and their types, as the manifest names them."""
         return {i.name: _ONNX_TYPES.get(i.type, i.type) for i in self._session.get_inputs()}
+
+
+def _inputs(manifest: Mapping[str, Any], bundle: Path) -> list[dict[str, str]]:
+    """Return the manifest's inputs.
+
+    Raises:
+        DamagedArtefactError: there are none, or one has no name or a type that does not exist.
+    """
+    found: list[dict[str, str]] | None = manifest.get("inputs")
+    good = isinstance(found, list) and all(
+        isinstance(i, dict) and isinstance(i.get("name"), str) and i.get("dtype") in _DTYPES for i in found
+    )
+    if not good or not found:
+        raise DamagedArtefactError(
+            f"{bundle}: the manifest's inputs are no list of names and types; see: recprune doctor"
+        )
+    return found
 
 
 def _near(name: str, names: set[Any]) -> str:
@@ -99,6 +124,8 @@ def _near(name: str, names: set[Any]) -> str:
 
 def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
     """Return an input as the graph takes it; ids are never rounded to fit."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise SettingsError(f"input {name} is a masked array; fill it with the missing value first.")
     try:  # without `object` NumPy makes the text "nan" of a NaN among strings
         found = np.asarray(values, object if dtype == "string" else None)
     except ValueError as error:

@@ -5,6 +5,7 @@ Keys are PEM files, as `openssl genpkey -algorithm ed25519 -out key.pem` and `op
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,24 @@ def configured(variable: str) -> Path | None:
     """Return the key file that the environment names, if it names one."""
     named = os.environ.get(variable)
     return Path(named) if named else None
+
+
+def check_keys() -> None:
+    """Check, before any work, that the keys that the environment names can be read and belong together.
+
+    Raises:
+        SettingsError: one cannot be read, or bundles that are signed here would be refused here.
+    """
+    private, public = configured(SIGNING_KEY), configured(PUBLIC_KEY)
+    for variable, key in ((SIGNING_KEY, private), (PUBLIC_KEY, public)):
+        if key and not key.is_absolute():
+            raise SettingsError(f"{variable} is {key}; commands change their folder: give the whole path.")
+    if private and public and _private(private).public_key() != _public(public):
+        raise SettingsError(f"{private} and {public} are no pair: what is signed here would be refused here.")
+    if private and not public:
+        _private(private)
+    if public and not private:
+        _public(public)
 
 
 def sign(bundle: Path, key: Path) -> None:
@@ -38,6 +57,7 @@ def check_signature(bundle: Path, key: Path) -> None:
         DamagedArtefactError: there is no signature, or it is another one's.
         SettingsError: the key cannot be read, or is no ed25519 public key.
     """
+    _need_cryptography(PUBLIC_KEY)
     from cryptography.exceptions import InvalidSignature
 
     public, file = _public(key), bundle / SIGNATURE
@@ -45,13 +65,14 @@ def check_signature(bundle: Path, key: Path) -> None:
         raise DamagedArtefactError(f"{bundle} is not signed, and {key} is configured: only signed bundles serve.")
     try:
         public.verify(bytes.fromhex(file.read_text(encoding="ascii").strip()), (bundle / MANIFEST).read_bytes())
-    except (InvalidSignature, ValueError):
+    except (InvalidSignature, ValueError, OSError):
         raise DamagedArtefactError(
             f"{bundle} was not signed with the key of {key}, or its manifest was changed since: it must not serve."
         ) from None
 
 
 def _private(key: Path) -> Any:
+    _need_cryptography(SIGNING_KEY)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -73,3 +94,8 @@ def _loaded(key: Path, load: Any, kind: type, variable: str) -> Any:
     if not isinstance(found, kind):
         raise SettingsError(f"{variable}: {key} holds a {type(found).__name__}; it must be an {kind.__name__}.")
     return found
+
+
+def _need_cryptography(variable: str) -> None:
+    if find_spec("cryptography") is None:
+        raise SettingsError(f'{variable} names a key, which needs a package: pip install "recprune[sign]"')

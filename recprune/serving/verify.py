@@ -58,17 +58,19 @@ def verify(
     except RecpruneError as error:
         return [signed, Check("digests", "failed", str(error))]
     try:
-        scorer = Scorer(bundle)
+        scorer = Scorer(bundle, public_key=public_key)
         found.append(Check("model", "passed", f"ONNX Runtime {ort.__version__} loads it"))
     except RecpruneError as error:
         return [*found, Check("model", "failed", str(error))]
     found += [_inputs(scorer), _versions(manifest)]
+    if found[-2].verdict == "failed":
+        return found
     try:
         columns, expected = read_sample(bundle, manifest["inputs"])
         p_click = scorer.score(columns).astype(np.float64)
     except RecpruneError as error:
         return [*found, Check("parity", "failed", str(error))]
-    return [*found, _parity(p_click, expected, manifest["parity"]), _latency(scorer, columns, measurements, slowest)]
+    return [*found, _parity(p_click, expected, manifest), *_latency(scorer, columns, measurements, slowest)]
 
 
 def _signature(bundle: Path, key: Path | None) -> Check:
@@ -91,30 +93,41 @@ def _inputs(scorer: Scorer) -> Check:
     return Check("inputs", "failed", f"manifest and model differ in {', '.join(differ)}", differ)
 
 
-def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], parity: dict[str, float]) -> Check:
+def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], manifest: dict[str, Any]) -> Check:
+    parity = manifest.get("parity", {})
     if not len(expected):
-        return Check("parity", "told", "the bundle has no sample rows: it was made before its first day")
-    limit = max(PARITY, float(parity.get("int8", 0.0)))
+        if parity.get("rows") == 0:
+            return Check("parity", "told", "the bundle has no sample rows: it was made before its first day")
+        return Check("parity", "failed", "the bundle's sample has no rows, though its manifest tells of some")
+    limit = max(PARITY, float(parity.get("int8", 0.0))) if manifest.get("precision") == "int8" else PARITY
     largest = float(np.max(np.abs(found - expected)))
     good = bool(largest <= limit)  # NaN is not
     text = f"p_click differs by at most {largest:.2g} from the recorded one on {len(expected)} rows, limit {limit:.2g}"
     return Check("parity", "passed" if good else "failed", text, largest if np.isfinite(largest) else None)
 
 
-def _latency(scorer: Scorer, columns: dict[str, list[Any]], measurements: Path | None, slowest: float | None) -> Check:
+def _latency(
+    scorer: Scorer, columns: dict[str, list[Any]], measurements: Path | None, slowest: float | None
+) -> list[Check]:
+    """Measure calls of the sample's rows; without any there is nothing to measure."""
+    if not len(next(iter(columns.values()))):
+        return []
     rows = {name: np.asarray(values, object if _is_text(values) else None) for name, values in columns.items()}
     here = measure_latency({"bundle": scorer}, rows, BATCHES, REPEATS)["latency"]["bundle"]
     medians = [f"{size} rows {times['p50_us']:.0f} µs" for size, times in here.items()]
     told = f"medians: {', '.join(medians)}"
-    before = read_json(measurements)["latency"]["candidate"] if measurements else {}
+    try:
+        before = read_json(measurements)["latency"]["candidate"] if measurements else {}
+    except (KeyError, TypeError, DamagedArtefactError) as error:
+        return [Check("latency", "failed", f"{measurements} holds no latencies of a candidate ({error!r})", here)]
     ratios = {size: here[size]["p50_us"] / before[size]["p50_us"] for size in here.keys() & before.keys()}
     if not ratios:
-        return Check("latency", "told", f"{told}; no recorded ones to compare with", here)
+        return [Check("latency", "told", f"{told}; no recorded ones to compare with", here)]
     text = f"{told}; {max(ratios.values()):.2f} times the recorded ones at most"
     if slowest is None:
-        return Check("latency", "told", text, here)
+        return [Check("latency", "told", text, here)]
     good = max(ratios.values()) <= slowest
-    return Check("latency", "passed" if good else "failed", f"{text}, limit {slowest:g}", here)
+    return [Check("latency", "passed" if good else "failed", f"{text}, limit {slowest:g}", here)]
 
 
 def _is_text(values: list[Any]) -> bool:
@@ -122,7 +135,8 @@ def _is_text(values: list[Any]) -> bool:
 
 
 def _versions(manifest: dict[str, Any]) -> Check:
-    made = manifest["environment"]["libraries"].get("onnxruntime")
+    about = manifest.get("environment", {})
+    made = about.get("libraries", {}).get("onnxruntime", "unknown")
     here = f"here: {platform.machine()}, ONNX Runtime {ort.__version__}"
-    text = f"made on {manifest['environment']['cpu']} with ONNX Runtime {made}; {here}"
+    text = f"made on {about.get('cpu', 'an unknown CPU')} with ONNX Runtime {made}; {here}"
     return Check("versions", "told", text, {"made": made, "here": ort.__version__})

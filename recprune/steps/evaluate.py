@@ -104,17 +104,17 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> dict[str, pl.Series]:
-    """Return what to slice by: features that have few values, hours, and for the others whether the id is new."""
-    found = {HOUR: hours(rows["event_time"])}
+def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[str, pl.Series]]:
+    """Return what to slice by: hours, features that have few values, and for the others whether the id is new."""
+    found = [(HOUR, hours(rows["event_time"]))]
     score = FeatureSet.load(features / "score")
     for position, feature in enumerate(schema.categorical):
         values = rows[feature.name]
         if values.n_unique() <= MOST_VALUES:
-            found[feature.name] = values
+            found.append((feature.name, values))
         else:
             seen = np.where(np.asarray(score.ids[:, position]) > 0, KNOWN, NEW)
-            found[f"{feature.name}, id"] = pl.Series(seen)
+            found.append((f"{feature.name}, id", pl.Series(seen)))
     return found
 
 

@@ -1,5 +1,6 @@
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,35 @@ def test_verify_finds_the_days_latency_in_the_workspace(capsys: pytest.CaptureFi
     assert verified("--slowest", "1", capsys=capsys)[0] == 0
     write_json(Path("other.json"), {"latency": {"candidate": {"1": {"p50_us": 1e-9}}}})
     assert verified("--slowest", "1", "--measurements", "other.json", capsys=capsys)[0] == 1
+
+
+def test_other_columns_may_hold_anything() -> None:
+    bundle()
+    lines = "".join(f"{n},a,2,{n if n < 300 else 'text'}\n" for n in range(310))
+    Path("rows.csv").write_text(f"user,item,price,note\n{lines}")
+    assert run("score", str(PLACE), "rows.csv", "--out", "scored.csv") == 0
+    assert pl.read_csv("scored.csv", infer_schema_length=None)["note"][-1] == "text"
+
+
+@pytest.mark.parametrize(
+    ("column", "told"),
+    [
+        (pl.Series("price", [date(2024, 1, 1)]), "input price is "),
+        (pl.Series("price", [[1.0]]), "input price is "),
+        (pl.Series("user", [2**63], pl.UInt64), "input user holds 9223372036854775808, which is no int64"),
+        (pl.Series("item", [7]), "input item holds int; the model takes strings"),
+        (pl.Series("p_click", [0.5]), "rows.parquet has a column p_click already; drop or rename it."),
+    ],
+)
+def test_columns_of_another_kind_are_told(column: pl.Series, told: str) -> None:
+    bundle()
+    ROWS[:1].with_columns(column).write_parquet("rows.parquet")
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
+        app(["score", str(PLACE), "rows.parquet"])
+
+
+def test_what_csv_cannot_hold_is_told() -> None:
+    bundle()
+    ROWS[:1].with_columns(pl.Series("more", [[1, 2]])).write_parquet("rows.parquet")
+    with pytest.raises(SettingsError, match=r"^--out x.csv cannot hold these columns: "):
+        app(["score", str(PLACE), "rows.parquet", "--out", "x.csv"])

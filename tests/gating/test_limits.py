@@ -1,5 +1,4 @@
 import re
-from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,8 +9,6 @@ from recprune.gating.rules import judge
 from tests.gating.judged import SETTINGS
 from tests.gating.test_rules import seen
 
-PLAIN = {**asdict(SETTINGS.gate), "warn": [], "skip": []}
-
 
 def test_the_names_are_those_of_the_rules() -> None:
     assert tuple(rule.name for rule in judge(seen(), SETTINGS.gate)) == GATE_RULES
@@ -20,7 +17,7 @@ def test_the_names_are_those_of_the_rules() -> None:
 
 @pytest.mark.parametrize("changes", [{"ne_margin": 0.5, "warn": ["ne"]}, {"gate": {"ne_margin": 0.5, "warn": ["ne"]}}])
 def test_what_is_not_named_stays(changes: Any) -> None:
-    found = changed_limits(PLAIN, changes, "new.yaml")
+    found = changed_limits(SETTINGS.gate, changes, "new.yaml")
     assert (found.ne_margin, found.warn, found.parity) == (0.5, ("ne",), SETTINGS.gate.parity)
 
 
@@ -38,4 +35,4 @@ def test_what_is_not_named_stays(changes: Any) -> None:
 )
 def test_what_is_wrong_is_told(changes: Any, told: str) -> None:
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
-        changed_limits(PLAIN, changes, "new.yaml")
+        changed_limits(SETTINGS.gate, changes, "new.yaml")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from recprune.metrics.intervals import BLOCK, FEWEST_BLOCKS, Paired, blocks, paired
 
@@ -36,9 +37,18 @@ def test_the_interval_is_that_of_the_blocks_means() -> None:
     found = paired(second + np.repeat(means, BLOCK), second)
     error = means.std(ddof=1) / FEWEST_BLOCKS**0.5 / 0.5
     assert found.difference == pytest.approx(means.mean() / 0.5)
-    assert found.low == pytest.approx(means.mean() / 0.5 - QUANTILE(0.975) * error)
-    assert found.high == pytest.approx(means.mean() / 0.5 + QUANTILE(0.975) * error)
-    assert found.detectable == pytest.approx((QUANTILE(0.975) + QUANTILE(0.8)) * error)
+    quantile = t.ppf(0.975, FEWEST_BLOCKS - 1)
+    assert found.low == pytest.approx(means.mean() / 0.5 - quantile * error, rel=1e-3)
+    assert found.high == pytest.approx(means.mean() / 0.5 + quantile * error, rel=1e-3)
+    assert found.detectable == pytest.approx((quantile + QUANTILE(0.8)) * error, rel=1e-3)
+
+
+def test_the_interval_of_few_blocks_errs_as_often_as_it_says() -> None:
+    draw = np.random.default_rng(1)
+    noise = draw.normal(0, 0.1, (2000, FEWEST_BLOCKS * BLOCK))
+    found = [paired(0.5 + each, np.full(len(each), 0.5)) for each in noise]
+    wrong = sum(bool(f.low and f.low > 0) or bool(f.high and f.high < 0) for f in found)
+    assert 0.04 <= wrong / 2000 <= 0.06
 
 
 def test_more_confidence_is_a_wider_interval() -> None:

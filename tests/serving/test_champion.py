@@ -129,3 +129,27 @@ def test_a_bundle_that_was_rebuilt_is_not_the_one_that_was_promoted() -> None:
     shutil.copytree(bundle(DAYS[1]), f"bundles/{DAYS[0]}")
     with pytest.raises(DamagedArtefactError, match=f"^bundles/{DAYS[0]} is not the bundle that was promoted"):
         Champion(Path())
+
+
+@pytest.mark.parametrize("manifest", ['{"files": null}', "{}", "[]", "[" * 100_000, "3"])
+def test_no_manifest_whatsoever_ends_the_watch(manifest: str) -> None:
+    promote(DAYS[0])
+    with Champion(Path(), every=FAST) as champion:
+        path = bundle(DAYS[1]) / "manifest.json"
+        whole = path.read_text()
+        path.write_text(manifest)
+        record("promoted", DAYS[1], DAYS[1], Path("bundles") / DAYS[1], "")
+        eventually(lambda: champion.problem is not None)
+        path.write_text(whole)
+        record("promoted", DAYS[1], DAYS[1], Path("bundles") / DAYS[1], "")
+        eventually(lambda: champion.day == DAYS[1])
+
+
+def test_a_sealed_manifest_without_inputs_is_told() -> None:
+    promote(DAYS[0])
+    with Champion(Path(), every=FAST) as champion:
+        with artefact(Path("bundles") / DAYS[1], "bundle", DAYS[1], {}) as folder:
+            shutil.copy(f"bundles/{DAYS[0]}/model.onnx", folder)
+        record("promoted", DAYS[1], DAYS[1], Path("bundles") / DAYS[1], "")
+        eventually(lambda: champion.problem is not None)
+        assert "the manifest's inputs are no list of names and types" in str(champion.problem)

@@ -177,6 +177,14 @@ def test_values_of_another_kind_are_refused(name: str, values: Any, told: str) -
         scorer.score({**GOOD, name: values})
 
 
+def test_masked_values_and_half_characters_are_refused() -> None:
+    scorer = bundle()
+    with pytest.raises(SettingsError, match=r"^input price is a masked array; fill it with the missing value first\.$"):
+        scorer.score({**GOOD, "price": np.ma.masked_array([1.0, 2.0], mask=[True, False])})
+    with pytest.raises(SettingsError, match=r"^a string id cannot be written in UTF-8: "):
+        scorer.score({**GOOD, "item": ["\ud800", "a"]})
+
+
 def test_booleans_are_numbers_and_ids() -> None:
     scorer = bundle()
     found = scorer.score({**GOOD, "user": [True, False], "price": [False, True]})

@@ -19,7 +19,7 @@ from recprune.files import MANIFEST, SIGNATURE, open_artefact
 from recprune.registry.history import record
 from recprune.serving.champion import Champion
 from recprune.serving.scorer import Scorer
-from recprune.serving.signature import PUBLIC_KEY, check_signature, sign
+from recprune.serving.signature import PUBLIC_KEY, SIGNING_KEY, check_keys, check_signature, sign
 from tests.serving.test_verify import PLACE, bundle, checks
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -138,3 +138,27 @@ def test_without_a_key_cryptography_is_not_needed() -> None:
         "from pathlib import Path; from recprune.serving.scorer import Scorer; Scorer(Path(sys.argv[1]))"
     )
     subprocess.run([sys.executable, "-c", probe, str(PLACE)], check=True)
+
+
+def test_keys_are_checked_before_any_work(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    check_keys()
+    monkeypatch.setenv(SIGNING_KEY, str(workspace / KEY))
+    check_keys()
+    monkeypatch.setenv(PUBLIC_KEY, str(workspace / PUBLIC))
+    check_keys()
+    monkeypatch.setenv(PUBLIC_KEY, str(workspace / "other-public.pem"))
+    with pytest.raises(SettingsError, match=r"key\.pem and .*other-public\.pem are no pair: what is signed here"):
+        check_keys()
+    monkeypatch.setenv(PUBLIC_KEY, "public.pem")
+    with pytest.raises(SettingsError, match=r"^RECPRUNE_PUBLIC_KEY is public\.pem; commands change their folder"):
+        check_keys()
+    monkeypatch.delenv(SIGNING_KEY)
+    monkeypatch.setenv(PUBLIC_KEY, str(workspace / "none"))
+    with pytest.raises(SettingsError, match=r"^RECPRUNE_PUBLIC_KEY: .*none cannot be read as a PEM key: "):
+        check_keys()
+
+
+def test_an_explicit_key_goes_before_that_of_the_environment(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    sign(PLACE, KEY)
+    monkeypatch.setenv(PUBLIC_KEY, str(workspace / "other-public.pem"))
+    assert "failed" not in {c.verdict for c in checks(None, None, PUBLIC).values()}

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,10 @@ def test_other_probabilities_fail_parity() -> None:
     assert verdicts(None, None) == GOOD | {"parity": "failed"}
     bundle(shift=5e-6)
     assert verdicts(None, None) == GOOD
-    bundle(shift=2e-5, parity={"fp32": 1e-7, "int8": 1e-3, "rows": 20})
+    small = {"fp32": 1e-7, "int8": 1e-3, "rows": 20}
+    bundle(shift=2e-5, parity=small)
+    assert verdicts(None, None) == GOOD | {"parity": "failed"}, "not of an fp32 model"
+    bundle(shift=2e-5, parity=small, precision="int8")
     assert verdicts(None, None) == GOOD, "int8 is rounded otherwise on another CPU"
 
 
@@ -94,12 +98,59 @@ def test_a_manifest_with_other_inputs_than_the_model_fails() -> None:
     bundle(inputs=about["inputs"])
     found = checks(None, None)
     assert (found["inputs"].verdict, found["inputs"].value) == ("failed", ["cost", "price"])
-    assert (found["parity"].verdict, "latency" in found) == ("failed", False)
+    assert found.keys() == GOOD.keys() - {"parity", "latency"}
 
 
 def test_before_the_first_day_there_are_no_rows() -> None:
+    told = {name: verdict for name, verdict in GOOD.items() if name != "latency"}
+    bundle(rows=0, parity={"fp32": 0.0, "rows": 0})
+    assert verdicts(None, None) == told | {"parity": "told"}
     bundle(rows=0)
-    assert verdicts(None, None) == GOOD | {"parity": "told"}
+    assert verdicts(None, None) == told | {"parity": "failed"}, "rows were there when it was made"
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"inputs": []}, {"inputs": None}, {"inputs": [{"name": "user"}]}, {"inputs": [{"name": "user", "dtype": "int8"}]},
+     {"inputs": 3}, {"environment": {}}, {"environment": {"libraries": {}}}, {"parity": {}}],
+)  # fmt: skip
+def test_a_manifest_that_lacks_something_is_a_verdict_not_a_traceback(about: dict[str, Any]) -> None:
+    bundle(**about)
+    found = verdicts(None, None)
+    assert ("failed" in found.values()) == ("inputs" in about)
+
+
+@pytest.mark.parametrize("change", ["output", "gather"])
+def test_a_model_that_does_something_else_is_a_verdict(change: str) -> None:
+    bundle()
+    model = onnx.load(PLACE / "model.onnx")
+    if change == "output":
+        model.graph.output[0].name = model.graph.node[-1].output[0] = "p"
+    else:
+        node = next(n for n in model.graph.node if n.op_type == "LabelEncoder")
+        next(a for a in node.attribute if a.name == "default_int64").i = 10**9
+    with artefact(PLACE, "bundle", "2024-01-05", describe_inputs(MODEL.schema) | ABOUT) as folder:
+        onnx.save(model, folder / "model.onnx")
+        write_sample(folder, COLUMNS, np.zeros(20, np.float32))
+    found = checks(None, None)
+    assert found["model" if change == "output" else "parity"].verdict == "failed"
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "{", '{"latency": {}}'])
+def test_measurements_that_cannot_be_read_fail(content: str) -> None:
+    bundle()
+    Path("m.json").write_text(content)
+    assert verdicts(Path("m.json"), None) == GOOD | {"latency": "failed"}
+
+
+@pytest.mark.parametrize("what", ["link", "pipe"])
+def test_what_is_no_plain_file_ends_it(what: str) -> None:
+    bundle()
+    odd = PLACE / "odd"
+    odd.symlink_to("/dev/zero") if what == "link" else os.mkfifo(odd)
+    found = checks(None, None)
+    assert found.keys() == {"signature", "digests"}
+    assert found["digests"].text.startswith(f"{PLACE}/odd is a link, or neither a file nor a folder")
 
 
 @pytest.mark.parametrize(

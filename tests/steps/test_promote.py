@@ -15,8 +15,10 @@ from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest
 from recprune.lock import hold
 from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
+from recprune.serving.signature import sign
 from recprune.steps.promote import finish, promote, rollback
 from tests.lineage import bundle_of, held, passed, plan_of, quarantined
+from tests.serving.test_signature import write_keys
 
 G, D1, D2, D3, D4 = days_between("2023-12-31", "2024-01-04")
 
@@ -282,3 +284,13 @@ def test_killed_before_any_change_of_a_file_the_pointer_is_whole_and_the_same_co
         shutil.copytree(kept, ".", symlinks=True, dirs_exist_ok=True)
         operation += 1
     assert operation > 10
+
+
+def test_with_a_public_key_only_a_signed_version_serves_again(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    promoted(D1, D2)
+    write_keys()
+    monkeypatch.setenv("RECPRUNE_PUBLIC_KEY", str(workspace / "public.pem"))
+    with pytest.raises(DamagedArtefactError, match=r"^bundles/2024-01-01 is not signed"):
+        rollback(D1, "clicks fell")
+    sign(Path("bundles") / D1, Path("key.pem"))
+    assert rollback(D1, "clicks fell") == D1
