@@ -60,7 +60,8 @@ KNOBS = (
     "ads:refresh_threshold=2.0", "ads:refresh_threshold=20.0", "ads:cooldown=0", "ads:cooldown=28",
     "ads:probation=0", "ads:probation=1", "ads:probation=7",
 )  # fmt: skip
-SETS = {"claim": CLAIM, "knobs": tuple(Case("inputs", rate, 0.05, ("ads", *KNOBS)) for rate in (0.04, 0.0))}
+CALM = ("ads", "ads:swap_ratio=1.0", "ads:refresh_threshold=2.0", "ads:probation=0")
+SETS = {"claim": CLAIM, "knobs": (Case("inputs", 0.04, 0.05, ("ads", *KNOBS)), Case("inputs", 0.0, 0.05, CALM))}
 
 
 @dataclass(frozen=True, slots=True)
