@@ -12,6 +12,8 @@ from recprune.metrics.scores import calibration, log_losses, normalized_entropy
 
 MOST_VALUES, FEWEST_ROWS = 12, 200
 """A feature with more values gives no slices, a slice with fewer rows is left out."""
+WHOLE = 0.95
+"""A slice with more of the rows is the day itself, and would only take its part of the error."""
 HOUR, KNOWN, NEW = "hour (UTC)", "seen before", "new"
 
 
@@ -64,7 +66,7 @@ def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str,
             continue
         for value in sorted(values.unique().to_list(), key=_order):
             rows = np.flatnonzero((values == value).to_numpy())
-            if len(rows) >= FEWEST_ROWS:
+            if FEWEST_ROWS <= len(rows) <= WHOLE * len(values):
                 yield feature, str(value), rows
 
 

@@ -61,7 +61,12 @@ def test_noise_alone_proves_a_tax_on_one_day_in_twenty(values: int) -> None:
 
 
 def test_small_slices_and_features_with_many_values_are_left_out() -> None:
-    few = pl.Series(["rare"] * (FEWEST_ROWS - 1) + ["usual"] * (ROWS - FEWEST_ROWS + 1))
+    few = pl.Series(["rare"] * (FEWEST_ROWS - 1) + ["usual"] * 2000 + ["too"] * (ROWS - 2000 - FEWEST_ROWS + 1))
+    whole = pl.Series(["rare"] * 200 + ["nearly all"] * (ROWS - 200))
+    assert [s["value"] for s in slices(LABEL, MODELS, [("whole", whole)])] == ["nearly all", "rare"]
+    assert [
+        s["value"] for s in slices(LABEL, MODELS, [("whole", whole.head(ROWS).replace("rare", "nearly all"))])
+    ] == []
     many = pl.Series([str(n % (MOST_VALUES + 1)) for n in range(ROWS)])
     assert [(s["feature"], s["value"]) for s in slices(LABEL, MODELS, [("few", few), ("many", many)])] == [
         ("few", "usual")
