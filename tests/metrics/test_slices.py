@@ -60,17 +60,23 @@ def test_noise_alone_proves_a_tax_on_one_day_in_twenty(values: int) -> None:
     assert found / days <= 0.05 + 3 * (0.05 * 0.95 / days) ** 0.5
 
 
+def told(name: str, values: pl.Series) -> list[str]:
+    return [s["value"] for s in slices(LABEL, MODELS, [(name, values)])]
+
+
 def test_small_slices_and_features_with_many_values_are_left_out() -> None:
-    few = pl.Series(["rare"] * (FEWEST_ROWS - 1) + ["usual"] * 2000 + ["too"] * (ROWS - 2000 - FEWEST_ROWS + 1))
-    whole = pl.Series(["rare"] * 200 + ["nearly all"] * (ROWS - 200))
-    assert [s["value"] for s in slices(LABEL, MODELS, [("whole", whole)])] == ["nearly all", "rare"]
-    assert [
-        s["value"] for s in slices(LABEL, MODELS, [("whole", whole.head(ROWS).replace("rare", "nearly all"))])
-    ] == []
-    many = pl.Series([str(n % (MOST_VALUES + 1)) for n in range(ROWS)])
-    assert [(s["feature"], s["value"]) for s in slices(LABEL, MODELS, [("few", few), ("many", many)])] == [
-        ("few", "usual")
+    rest = ROWS - 2000 - FEWEST_ROWS + 1
+    assert told("few", pl.Series(["rare"] * (FEWEST_ROWS - 1) + ["usual"] * 2000 + ["more"] * rest)) == [
+        "more",
+        "usual",
     ]
+    assert told("many", pl.Series([str(n % (MOST_VALUES + 1)) for n in range(ROWS)])) == []
+
+
+def test_a_slice_that_is_nearly_the_day_is_left_out() -> None:
+    assert told("whole", pl.Series(["rare"] * 200 + ["nearly all"] * (ROWS - 200))) == ["nearly all", "rare"]
+    assert told("whole", pl.Series(["rare"] * 199 + ["nearly all"] * (ROWS - 199))) == []
+    assert told("whole", pl.Series(["all"] * ROWS)) == []
 
 
 def test_values_are_in_order_and_told_as_text() -> None:
@@ -79,7 +85,9 @@ def test_values_are_in_order_and_told_as_text() -> None:
 
 
 def test_without_a_dense_line_there_is_no_tax_and_without_clicks_no_ne() -> None:
-    (found,) = slices(np.zeros(300), {"champion": TRUE[:300], "served": TRUE[:300]}, [("g", pl.Series(["x"] * 300))])
+    (found,) = slices(
+        np.zeros(300), {"champion": TRUE[:300], "served": TRUE[:300]}, [("g", pl.Series(["x"] * 200 + ["y"] * 100))]
+    )
     assert (found["tax"], found["ne"]["champion"], found["calibration"]) == (None, None, None)
     assert slices(LABEL, MODELS, []) == []
 
