@@ -50,15 +50,6 @@ def slices(
     return found
 
 
-def proved(tax: Mapping[str, Any]) -> bool:
-    """Say whether a slice's tax is clear of zero; one that was not measured is empty.
-
-    >>> proved({"low": 0.01, "high": 0.05}), proved({"low": -0.01, "high": 0.05}), proved({})
-    (True, False, False)
-    """
-    return bool(tax) and tax["low"] is not None and (tax["low"] > 0 or tax["high"] < 0)
-
-
 def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
     """Yield feature, value and rows of each slice, values in order."""
     for feature, values in columns:

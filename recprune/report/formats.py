@@ -56,6 +56,15 @@ def signed(value: float | None, digits: int = 2) -> str:
     return NONE if value is None else f"{100 * value:+.{digits}f} %".replace("-", "−")
 
 
+def proved(tax: dict[str, Any]) -> bool:
+    """Say whether a slice's tax is clear of zero; one that was not measured is empty.
+
+    >>> proved({"low": 0.01, "high": 0.05}), proved({"low": -0.01, "high": 0.05}), proved({})
+    (True, False, False)
+    """
+    return bool(tax) and tax["low"] is not None and (tax["low"] > 0 or tax["high"] < 0)
+
+
 def size(value: float | None) -> str:
     """Write a number of bytes.
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from recprune.metrics.slices import proved
 from recprune.report import formats, words
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -33,7 +32,7 @@ def _environment() -> Environment:
         "duration": formats.duration,
         "value_name": formats.value_name,
         "layer": words.layer,
-        "proved": proved,
+        "proved": formats.proved,
     }
     made.globals |= {"TERMS": words.TERMS, "RULES": words.RULES, "PHASES": words.PHASES}
     return made

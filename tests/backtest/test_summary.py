@@ -137,7 +137,7 @@ def test_a_trial_of_the_result_has_the_scored_days() -> None:
     assert told["ne"] == ne_of("ads", 0.05, 7)[FIRST:]
     assert told["weights"] == told["widths"]["top.0"] == list(range(FIRST, DAYS))
     assert (told["policy"], told["budget"], told["seed"]) == ("ads", 0.05, 7)
-    assert told["settings"] == {"policy": "ads", "learning_rate": 0.02, "embedding_learning_rate": 0.1}
+    assert told["settings"] == {"policy": "ads", "learning_rate": 0.02, "embedding_learning_rate": 0.2}
     assert (told["latency_us"], told["latency_int8_us"]) == (None, None)
 
 

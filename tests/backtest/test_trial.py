@@ -276,7 +276,7 @@ def test_everything_that_the_numbers_follow_from_is_a_fact(stream: Stream) -> No
 
 
 def test_a_title_tells_trials_apart() -> None:
-    told = "d2s:every=2 (budget 0.5, seed 1, learning rates 0.02 and 0.1, 14 days)"
+    told = "d2s:every=2 (budget 0.5, seed 1, learning rates 0.02 and 0.2, 14 days)"
     assert trial_of("d2s:every=2").title() == told
 
 

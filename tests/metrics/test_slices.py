@@ -5,7 +5,8 @@ import polars as pl
 import pytest
 from sklearn.metrics import log_loss
 
-from recprune.metrics.slices import FEWEST_ROWS, MOST_VALUES, hours, proved, slices
+from recprune.metrics.slices import FEWEST_ROWS, MOST_VALUES, hours, slices
+from recprune.report.formats import proved
 
 ROWS = 4000
 DRAW = np.random.default_rng(1)
