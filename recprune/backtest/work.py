@@ -25,7 +25,7 @@ from recprune.model.checkpoint import check_sound, save_lines
 from recprune.model.line import Line
 from recprune.model.threads import use_threads
 
-FORMAT = 3
+FORMAT = 4
 """Version of a trial's numbers: raised by whoever changes what a trial computes."""
 TICK = 0.5
 """Seconds from one look at the workers' progress to the next."""

@@ -11,6 +11,7 @@ from recprune.model.line import Line, new_line
 from recprune.model.shape import Shape
 from recprune.pruning.budget import Budget
 from recprune.pruning.control import Control
+from recprune.pruning.densities import uniform
 from recprune.pruning.dynamic_sparse import DSL, SET, RigL
 from recprune.pruning.masks import apply_masks
 from recprune.pruning.policy import Learn, Lines, Pace, Policy, Today
@@ -48,7 +49,7 @@ class Masked(Policy):
             case "acdc":
                 return ACDC(density=pace.share, start=start, compressed=often, dense=often, end=start + ramp)
             case "dpf":
-                return DPF()
+                return DPF(spread=uniform)
             case "set":
                 return SET(seed=pace.seed, block=self.block)
             case "rigl":
