@@ -168,8 +168,8 @@ def test_a_killed_worker_is_told_and_nothing_that_was_finished_is_lost(
 
         def advance(self, days: int) -> None:
             super().advance(days)
-            if self.done > 5:
-                os.kill(mine[0], signal.SIGKILL)
+            if self.done > 5 and mine:  # on a busy machine this is asked again before the death is noticed
+                os.kill(mine.pop(), signal.SIGKILL)
 
     others = workers(os.getpid())
     with Workshop(stream, Path("trials"), 1, Killer()) as opened:
