@@ -44,8 +44,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise OSError("it is no file")
-        if path.exists() and path.stat().st_size > LARGEST_JSON:
+            raise OSError("it is neither a file nor a folder")
+        if path.stat().st_size > LARGEST_JSON:
             raise OSError(f"it has {path.stat().st_size:,} bytes")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,17 +138,18 @@ def _is_whole(manifest: dict[str, Any]) -> bool:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Return the digest of every file.
+    """Return the digest of every file; a link is what it points to, as DVC may link to its cache.
 
     Raises:
-        DamagedArtefactError: something is neither a file nor a folder, or a link: it could lie anywhere, or never end.
+        DamagedArtefactError: something is neither a file nor a folder, and might never end.
     """
-    for path in folder.rglob("*"):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise DamagedArtefactError(f"{path} is a link, or neither a file nor a folder; {_remedy(path)}")
-    own = (folder / MANIFEST, folder / SIGNATURE)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p not in own)
-    return {str(p.relative_to(folder)): sha256(p) for p in files}
+    own, found = (folder / MANIFEST, folder / SIGNATURE), {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path not in own:
+            found[str(path.relative_to(folder))] = sha256(path)
+        elif not (path.is_file() or path.is_dir()):
+            raise DamagedArtefactError(f"{path} is neither a file nor a folder; {_remedy(path)}")
+    return found
 
 
 def _remedy(path: Path) -> str:

@@ -37,6 +37,10 @@ def score(
 
     from recprune.serving.scorer import Scorer
 
+    if to is not None and to.suffix not in (".parquet", ".csv"):
+        raise SettingsError(f"--out {to}: the name must end in .parquet or .csv.")
+    if to is not None and to.resolve() == rows.resolve():
+        raise SettingsError(f"--out {to} is the file of the rows, which would be lost; choose another name.")
     scorer = Scorer(bundle)
     table = _read(rows, {i["name"]: i["dtype"] for i in scorer.manifest["inputs"]})
     parts = (table[at : at + ROWS_A_CALL] for at in range(0, max(1, len(table)), ROWS_A_CALL))
@@ -44,8 +48,6 @@ def score(
     if to is None:
         sys.stdout.writelines(f"{p:.9g}\n" for p in found)
         return
-    if to.suffix not in (".parquet", ".csv"):
-        raise SettingsError(f"--out {to}: the name must end in .parquet or .csv.")
     scored = table.with_columns(found)
     try:
         scored.write_parquet(to) if to.suffix == ".parquet" else scored.write_csv(to)
@@ -111,10 +113,12 @@ def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
 
 def _fits(found: "pl.DataType", dtype: str) -> bool:
     """Say whether missing values of a column can be filled; the scorer judges what cannot."""
+    import polars as pl
+
     return {
         "float32": found.is_numeric(),
         "int64": found.is_signed_integer(),
-        "string": found.base_type().__name__ == "String",
+        "string": isinstance(found, pl.String),
     }[dtype]
 
 

@@ -103,7 +103,7 @@ def _of_node(node: Message, folder: Path) -> Iterator[str]:
 def _of_tensor(tensor: Message, folder: Path) -> Iterator[str]:
     """Tell what is wrong with a tensor: its values must be as many as its dimensions say."""
     name, dims = _text(tensor, _NAME), [signed(n) for n in _numbers(tensor, _DIMS)]
-    type_, location = (next(iter(_numbers(tensor, field)), 0) for field in (_TYPE, _LOCATION))
+    type_, location = ([0, *_numbers(tensor, field)][-1] for field in (_TYPE, _LOCATION))  # of several the last counts
     if len(dims) > LARGEST_RANK or any(n < 0 for n in dims):
         yield f"tensor {name!r} has dimensions {dims}"
         return

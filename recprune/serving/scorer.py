@@ -78,8 +78,9 @@ class Scorer:
 
         Raises:
             SettingsError: an input is missing, of another type, or not one value per row.
+            RecpruneError: the model fails on these rows.
         """
-        names: set[Any] = set(columns) if isinstance(columns, Mapping) else set(columns.columns)
+        names = _names(columns)
         if absent := [i["name"] for i in self._inputs if i["name"] not in names]:
             listed = ", ".join(f"{name}{_near(name, names)}" for name in absent)
             raise SettingsError(f"inputs {listed} are missing; the model's manifest lists all inputs.")
@@ -117,8 +118,18 @@ def _inputs(manifest: Mapping[str, Any], bundle: Path) -> list[dict[str, str]]:
     return found
 
 
-def _near(name: str, names: set[Any]) -> str:
-    found = difflib.get_close_matches(name, [n for n in names if isinstance(n, str)], n=1)
+def _names(columns: Any) -> set[str]:
+    """Return the names of the columns; a LazyFrame and a pyarrow Table have such, but no values by name."""
+    kind = type(columns).__name__
+    lazy = kind in ("LazyFrame", "Table")
+    found = columns if isinstance(columns, Mapping) else None if lazy else getattr(columns, "columns", None)
+    if found is None:
+        raise SettingsError(f"the columns are a {kind}; give values by name, or a DataFrame of pandas or Polars.")
+    return {name for name in found if isinstance(name, str)}
+
+
+def _near(name: str, names: set[str]) -> str:
+    found = difflib.get_close_matches(name, names, n=1)
     return f" (is it {found[0]}?)" if found else ""
 
 

@@ -57,10 +57,9 @@ def check_signature(bundle: Path, key: Path) -> None:
         DamagedArtefactError: there is no signature, or it is another one's.
         SettingsError: the key cannot be read, or is no ed25519 public key.
     """
-    _need_cryptography(PUBLIC_KEY)
+    public, file = _public(key), bundle / SIGNATURE
     from cryptography.exceptions import InvalidSignature
 
-    public, file = _public(key), bundle / SIGNATURE
     if not file.exists():
         raise DamagedArtefactError(f"{bundle} is not signed, and {key} is configured: only signed bundles serve.")
     try:
@@ -80,6 +79,7 @@ def _private(key: Path) -> Any:
 
 
 def _public(key: Path) -> Any:
+    _need_cryptography(PUBLIC_KEY)
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 

@@ -62,15 +62,19 @@ def verify(
         found.append(Check("model", "passed", f"ONNX Runtime {ort.__version__} loads it"))
     except RecpruneError as error:
         return [*found, Check("model", "failed", str(error))]
-    found += [_inputs(scorer), _versions(manifest)]
-    if found[-2].verdict == "failed":
+    found.append(_inputs(scorer))
+    if found[-1].verdict == "failed":
         return found
     try:
         columns, expected = read_sample(bundle, manifest["inputs"])
         p_click = scorer.score(columns).astype(np.float64)
     except RecpruneError as error:
         return [*found, Check("parity", "failed", str(error))]
-    return [*found, _parity(p_click, expected, manifest), *_latency(scorer, columns, measurements, slowest)]
+    try:
+        found += [_parity(p_click, expected, manifest), _versions(manifest)]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return [*found, Check("manifest", "failed", f"it holds values of another kind than expected ({error!r})")]
+    return [*found, *_latency(scorer, columns, measurements, slowest)]
 
 
 def _signature(bundle: Path, key: Path | None) -> Check:

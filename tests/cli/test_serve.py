@@ -167,3 +167,12 @@ def test_what_csv_cannot_hold_is_told() -> None:
     ROWS[:1].with_columns(pl.Series("more", [[1, 2]])).write_parquet("rows.parquet")
     with pytest.raises(SettingsError, match=r"^--out x.csv cannot hold these columns: "):
         app(["score", str(PLACE), "rows.parquet", "--out", "x.csv"])
+
+
+def test_the_rows_are_never_overwritten() -> None:
+    bundle()
+    ROWS.write_parquet("rows.parquet")
+    before = Path("rows.parquet").read_bytes()
+    with pytest.raises(SettingsError, match="is the file of the rows, which would be lost"):
+        app(["score", str(PLACE), "rows.parquet", "--out", str(Path("rows.parquet").resolve())])
+    assert Path("rows.parquet").read_bytes() == before

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -46,6 +47,10 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(FAST)
 
 
+def serves(champion: Champion, day: str) -> bool:
+    return champion.day == day
+
+
 def test_what_is_promoted_serves_soon() -> None:
     promote(DAYS[0])
     with Champion(Path(), every=FAST) as champion:
@@ -81,7 +86,7 @@ def test_no_request_is_dropped_and_none_is_half_of_one_model_and_half_of_another
         asked = [pool.submit(ask) for _ in range(4)]
         for day in DAYS * 3:
             record("rollback", DAYS[-1], day, Path("bundles") / day, "")
-            eventually(lambda day=day: champion.day == day)  # type: ignore[misc]
+            eventually(partial(serves, champion, day))
         ended.set()
         found = [answer for each in asked for answer in each.result()]
     assert {tuple(answer) for answer in found} == {tuple(answer) for answer in answers}

@@ -19,7 +19,7 @@ from recprune.data.schema import ids, number
 from recprune.errors import DamagedArtefactError
 from recprune.lowering.graph import build_graph
 from recprune.lowering.int8 import quantize
-from recprune.serving.model_file import OPERATORS, check_model
+from recprune.serving.model_file import OPERATORS, _of_tensor, check_model
 from recprune.serving.protobuf import WireError, fields, signed, varints
 from tests.lowering.served import SMALL, served
 from tests.networks import FAMILIES
@@ -121,8 +121,6 @@ def test_tensors_of_every_type_and_storage_are_counted(dtype: str, dims: list[in
     if not raw and dtype != "float16":
         kind = tensor.data_type
         tensor = helper.make_tensor("t", kind, dims, values.flatten().tolist())
-    from recprune.serving.model_file import _of_tensor
-
     assert list(_of_tensor(list(fields(memoryview(tensor.SerializeToString()))), Path())) == []
     tensor.dims.append(2)
     told = list(_of_tensor(list(fields(memoryview(tensor.SerializeToString()))), Path()))
@@ -134,6 +132,15 @@ def external(**about: str) -> onnx.ModelProto:
     for key, value in about.items():
         lies.external_data.add(key=key, value=value)
     return changed(lambda m: m.graph.initializer.append(lies))
+
+
+def test_of_a_field_that_stands_twice_the_last_one_counts(tmp_path: Path) -> None:
+    """As protocol buffers read it, and ONNX Runtime with them: two float32 that become one float64."""
+    twice = tensor(dims=[2], data_type=1, raw_data=bytes(8)).SerializeToString() + b"\x10\x0b"  # data_type: double
+    lies = onnx.TensorProto.FromString(twice)
+    assert lies.data_type == TensorProto.DOUBLE
+    told = list(_of_tensor(list(fields(memoryview(twice))), tmp_path))
+    assert told == ["tensor 't' has dimensions [2] but 1 values"]
 
 
 def test_external_data_of_the_bundle_are_let_through(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,13 @@ def test_values_of_another_kind_are_refused(name: str, values: Any, told: str) -
     scorer = bundle()
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
         scorer.score({**GOOD, name: values})
+
+
+@pytest.mark.parametrize("columns", [[1, 2], None, 3, pl.LazyFrame(GOOD), pa.table(GOOD), np.zeros(3)], ids=type)
+def test_what_has_no_values_by_name_is_refused(columns: Any) -> None:
+    told = f"the columns are a {type(columns).__name__}; give values by name, or a DataFrame of pandas or Polars."
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}$"):
+        bundle().score(columns)
 
 
 def test_masked_values_and_half_characters_are_refused() -> None:

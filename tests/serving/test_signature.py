@@ -1,3 +1,4 @@
+import os
 import re
 import subprocess
 import sys
@@ -162,3 +163,15 @@ def test_an_explicit_key_goes_before_that_of_the_environment(monkeypatch: pytest
     sign(PLACE, KEY)
     monkeypatch.setenv(PUBLIC_KEY, str(workspace / "other-public.pem"))
     assert "failed" not in {c.verdict for c in checks(None, None, PUBLIC).values()}
+
+
+@pytest.mark.parametrize("variable", [SIGNING_KEY, PUBLIC_KEY])
+def test_with_a_key_but_without_cryptography_the_package_is_named(variable: str, workspace: Path) -> None:
+    probe = (
+        "import sys; sys.modules['cryptography'] = None\n"
+        "from recprune.errors import SettingsError; from recprune.serving.signature import check_keys\n"
+        "try: check_keys()\nexcept SettingsError as error: print(error)"
+    )
+    environment = {**os.environ, variable: str(workspace / KEY)}
+    done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout == f'{variable} names a key, which needs a package: pip install "recprune[sign]"\n'

@@ -98,7 +98,7 @@ def test_a_manifest_with_other_inputs_than_the_model_fails() -> None:
     bundle(inputs=about["inputs"])
     found = checks(None, None)
     assert (found["inputs"].verdict, found["inputs"].value) == ("failed", ["cost", "price"])
-    assert found.keys() == GOOD.keys() - {"parity", "latency"}
+    assert found.keys() == GOOD.keys() - {"parity", "versions", "latency"}
 
 
 def test_before_the_first_day_there_are_no_rows() -> None:
@@ -150,7 +150,7 @@ def test_what_is_no_plain_file_ends_it(what: str) -> None:
     odd.symlink_to("/dev/zero") if what == "link" else os.mkfifo(odd)
     found = checks(None, None)
     assert found.keys() == {"signature", "digests"}
-    assert found["digests"].text.startswith(f"{PLACE}/odd is a link, or neither a file nor a folder")
+    assert found["digests"].text.startswith(f"{PLACE}/odd is neither a file nor a folder")
 
 
 @pytest.mark.parametrize(
@@ -165,3 +165,22 @@ def test_latency_is_judged_if_a_limit_is_asked(recorded: float, slowest: float |
     assert found.verdict == verdict
     assert "times the recorded ones at most" in found.text
     json.dumps(found.value)
+
+
+def test_files_that_are_links_are_what_they_point_to() -> None:
+    """So does DVC with `cache.type symlink`."""
+    bundle()
+    for name in ("model.onnx", "sample.json", "manifest.json"):
+        (PLACE / name).rename(name)
+        (PLACE / name).symlink_to(Path(name).resolve())
+    assert verdicts(None, None) == GOOD
+    Path("sample.json").write_text("{}")
+    assert verdicts(None, None) == {"signature": "told", "digests": "failed"}
+
+
+@pytest.mark.parametrize(
+    "about", [{"environment": 3}, {"environment": {"libraries": []}}, {"parity": 3}, {"parity": {"int8": "x"}}]
+)
+def test_a_manifest_with_values_of_another_kind_fails(about: dict[str, Any]) -> None:
+    bundle(precision="int8", **about)
+    assert verdicts(None, None)["manifest"] == "failed"
