@@ -31,6 +31,7 @@ from recprune.config import parse_settings
 from recprune.data.simulator.regimes import regime_settings
 from recprune.data.sources.catalog import open_source
 from recprune.metrics.pooled import student
+from recprune.pruning.control import counted
 from recprune.settings import Settings, TrainSettings
 
 OUT = Path("scratch/controlled")
@@ -134,13 +135,13 @@ def outcomes(
     with Workshop(stream, OUT / "trials", jobs, Silent()) as workshop:
         dense, *records = workshop.run([trial_of(settings, "dense", 1.0, train, days), *trials])
     for (case, text), record in zip(arms, records, strict=True):
-        decided = " ".join(record["decisions"])
+        carvings, won = counted(record["decisions"])
         yield case, text, Outcome(
             gap=float(np.mean(record["ne"][first:]) / np.mean(dense["ne"][first:]) - 1),
             came=sum(record["inputs_changed"][first:]),
             back=sum(record["inputs_returned"][first:]),
-            carvings=decided.count("a carving starts"),
-            won=decided.count("took over"),
+            carvings=carvings,
+            won=won,
         )  # fmt: skip
 
 

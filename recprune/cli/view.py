@@ -10,6 +10,7 @@ from rich.table import Table
 
 from recprune.daily.run import STEPS, Outcome
 from recprune.files import read_json
+from recprune.gating.limits import WARNING
 from recprune.registry import history
 from recprune.workspace import (
     DayState,
@@ -98,8 +99,13 @@ class DayView:
             self.console.print(_HEADING, soft_wrap=True)
             self._headed = True
         self.console.print(day_line(outcome.state), soft_wrap=True)
-        if outcome.state.verdict != "passed":
+        if _is_worth_telling(outcome.state):
             self.console.print(f"  {outcome.state.sentence}", soft_wrap=True)
+
+
+def _is_worth_telling(state: DayState) -> bool:
+    """Say whether a day's sentence holds more than that it passed."""
+    return state.verdict != "passed" or WARNING in state.sentence
 
 
 def day_line(state: DayState) -> str:
@@ -131,7 +137,6 @@ def show_status(console: Console) -> None:
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
-        warned = " Warning: " in state.sentence
-        why = "" if state.verdict == "passed" and not warned else state.sentence
+        why = state.sentence if _is_worth_telling(state) else ""
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)

@@ -20,6 +20,7 @@ from recprune.days import add_days
 from recprune.environment import environment
 from recprune.errors import RecpruneError
 from recprune.files import SCRATCH, artefact, write_json
+from recprune.gating.evidence import POOLED
 from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
 from recprune.model.line import Line, grow_rows, new_line
@@ -30,7 +31,7 @@ from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control, start_carving
 from recprune.registry import history
 from recprune.settings import PruneSettings, Settings
-from recprune.steps.evaluate import POOLED, empty_pool
+from recprune.steps.evaluate import empty_pool
 from recprune.steps.export import export
 from recprune.steps.prune import tail_losses
 from recprune.steps.train import day_seed

@@ -9,6 +9,8 @@ from recprune.errors import SettingsError
 GATE_RULES = ("finite", "schema", "parity", "budget", "size", "latency", "ne", "calibration", "churn")
 HARD_RULES = ("finite", "schema")
 """Rules that cannot be softened."""
+WARNING = "Warning: "
+"""Begins what a verdict's sentence says of rules that only warn."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from recprune.errors import RecpruneError
-from recprune.files import open_artefact, read_json
+from recprune.files import read_json
+from recprune.gating.evidence import Evidence, read_evidence
 from recprune.gating.limits import GateSettings
-from recprune.gating.rules import Evidence, verdict
+from recprune.gating.rules import verdict
 from recprune.workspace import report_path
 
 
@@ -64,13 +63,7 @@ def evidence(day: str) -> Evidence:
     if not report_path(day, "gate").exists():
         raise RecpruneError(f"{day} has not reached its gate: it was quarantined, or not run to the end.")
     pooled = Path("scores") / day / "pooled"
-    if not (pooled / "pooled.parquet").exists():
+    if not pooled.exists():
         raise RecpruneError(f"{pooled} is not here; bring it with: recprune fetch {day}")
-    open_artefact(pooled, "pooled", day)
-    return Evidence(
-        day=day,
-        pruned=read_json(report_path(day, "prune")),
-        evaluation=read_json(report_path(day, "evaluation")),
-        measurements=read_json(report_path(day, "measurements")),
-        pool=pl.read_parquet(pooled / "pooled.parquet"),
-    )
+    reports = {name: report_path(day, name) for name in ("evaluation", "measurements")}
+    return read_evidence(day, prune_report=report_path(day, "prune"), pooled=pooled, **reports)

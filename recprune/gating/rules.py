@@ -10,7 +10,8 @@ from typing import Any, Literal
 import polars as pl
 
 from recprune.days import days_apart
-from recprune.gating.limits import GateSettings
+from recprune.gating.evidence import Evidence
+from recprune.gating.limits import WARNING, GateSettings
 from recprune.metrics.intervals import Paired, paired
 
 RuleVerdict = Literal["passed", "failed", "undecided", "warned"]
@@ -32,24 +33,6 @@ class Rule:
     """limit − value: how much room was left."""
     detectable: float | None = None
     """Smallest difference that the rows could have shown."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Evidence:
-    """What the rules judge by."""
-
-    day: str
-    pruned: dict[str, Any]
-    """The day's `prune.json`."""
-    evaluation: dict[str, Any]
-    measurements: dict[str, Any]
-    pool: pl.DataFrame
-    """Losses of served line and champion on rows that neither had learned, of this day and earlier ones."""
-
-    @property
-    def champion(self) -> str:
-        """Return the day of the champion that the candidate meets."""
-        return str(self.evaluation["champion_day"])
 
 
 def judge(seen: Evidence, settings: GateSettings) -> list[Rule]:
@@ -80,7 +63,7 @@ def verdict(seen: Evidence, settings: GateSettings) -> dict[str, Any]:
     """
     rules = judge(seen, settings)
     failed, warned = ([rule.reason for rule in rules if rule.verdict == v] for v in ("failed", "warned"))
-    warning = f" Warning: {'; '.join(warned)}." if warned else ""
+    warning = f" {WARNING}{'; '.join(warned)}." if warned else ""
     if failed:
         told = f"{seen.day} held: {'; '.join(failed)}. Champion {seen.champion} keeps serving.{warning}"
     else:

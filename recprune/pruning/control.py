@@ -21,6 +21,9 @@ FEWEST_TAXES = 8
 DECIDING_Z = 1.645
 """One-sided 95 %: a challenger takes over only when it is proved better."""
 
+STARTS, WON, LOST = "a carving starts", "the challenger took over", "the challenger was dropped"
+"""What a line of the history says after its day."""
+
 Phase = Literal["none", "carving", "probation"]
 
 
@@ -124,7 +127,7 @@ def after_competition(control: Control, won: bool, day: str, settings: PruneSett
     """Return the control after a challenger won or lost: cool-down, doubled by each loss, reset by a win."""
     doubled = min(LONGEST_COOLDOWN, 2 * control.cooldown) if control.cooldown else settings.cooldown
     cooldown = settings.cooldown if won else max(doubled, settings.cooldown)
-    decided = f"{day}: the challenger {'took over' if won else 'was dropped'}"
+    decided = f"{day}: {WON if won else LOST}"
     return replace(
         control,
         phase="none",
@@ -140,7 +143,7 @@ def after_competition(control: Control, won: bool, day: str, settings: PruneSett
 
 def start_carving(control: Control, day: str, why: str) -> Control:
     """Return the control with a carving that begins with the next day's pass."""
-    decided = f"{day}: a carving starts, {why}"
+    decided = f"{day}: {STARTS}, {why}"
     return replace(
         control,
         phase="carving",
@@ -149,3 +152,13 @@ def start_carving(control: Control, day: str, why: str) -> Control:
         blocks=(),
         history=(*control.history, decided)[-20:],
     )
+
+
+def counted(history: Sequence[str]) -> tuple[int, int]:
+    """Return how many carvings a history begins, and how many challengers take over in it.
+
+    >>> counted(["2024-01-05: a carving starts, why", "2024-01-12: the challenger was dropped"])
+    (1, 0)
+    """
+    said = [line.partition(": ")[2] for line in history]
+    return sum(each.startswith(STARTS) for each in said), said.count(WON)

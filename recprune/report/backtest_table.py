@@ -1,5 +1,6 @@
 """The table of a back-test's policies, the same for page, terminal and Markdown."""
 
+from recprune.pruning.control import counted
 from recprune.report import formats
 from recprune.report.backtest_record import Arm, arms, at_budget, batches, comparison, dense
 from recprune.report.record import Json
@@ -61,10 +62,8 @@ def adaptation(result: Json) -> list[list[str]]:
 
 def _adapted(arm: Arm) -> list[str]:
     came, back = arm.mean("inputs_changed"), arm.mean("inputs_returned")
-    begun, won = (
-        sum(word in decision for trial in arm.trials for decision in trial["decisions"]) / max(1, len(arm.trials))
-        for word in ("a carving starts", "took over")
-    )
+    decided = counted([decision for trial in arm.trials for decision in trial["decisions"]])
+    begun, won = (count / max(1, len(arm.trials)) for count in decided)
     share = formats.percent(back / came) if came and back is not None else formats.NONE
     return [arm.policy, budget_text(arm.budget), formats.number(came, 2), share, f"{begun:.1f}", f"{won:.1f}"]
 

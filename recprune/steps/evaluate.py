@@ -12,6 +12,7 @@ from recprune.data.features import FeatureSet, calibrating_half
 from recprune.data.partition import open_partition
 from recprune.data.schema import Schema
 from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
+from recprune.gating.evidence import POOLED
 from recprune.metrics import scores as metrics
 from recprune.metrics.intervals import paired
 from recprune.metrics.slices import HOUR, KNOWN, MOST_VALUES, NEW, hours, slices
@@ -20,7 +21,6 @@ from recprune.serving.scorer import Scorer
 from recprune.settings import EvaluateSettings, Settings
 
 POOL_DAYS = 14
-POOLED = "pooled.parquet"
 
 
 def evaluate(

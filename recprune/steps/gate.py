@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from recprune.data.verdict import refuse_quarantined
-from recprune.files import open_artefact, read_json, write_json
-from recprune.gating.rules import Evidence, verdict
+from recprune.files import write_json
+from recprune.gating.evidence import Evidence, read_evidence
+from recprune.gating.rules import verdict
 from recprune.settings import Settings
 
 
@@ -25,19 +24,19 @@ def gate(
 ) -> None:
     """Write the day's verdict and its undated metrics."""
     refuse_quarantined(validation, day)
-    pruned, found = read_json(prune_report), read_json(evaluation)
-    open_artefact(pooled, "pooled", day)
-    pool = pl.read_parquet(pooled / "pooled.parquet")
-    seen = Evidence(day=day, pruned=pruned, evaluation=found, measurements=read_json(measurements), pool=pool)
+    seen = read_evidence(
+        day, prune_report=prune_report, evaluation=evaluation, measurements=measurements, pooled=pooled
+    )
     told = verdict(seen, settings.gate) | {"latency": measurements.name}
     write_json(report, told)
-    write_json(metrics, _metrics(day, pruned, found, told))
+    write_json(metrics, _metrics(seen, told))
 
 
-def _metrics(day: str, pruned: dict[str, Any], found: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _metrics(seen: Evidence, told: dict[str, Any]) -> dict[str, Any]:
     """Return the day's headline numbers, for `dvc metrics diff`."""
+    found, pruned = seen.evaluation, seen.pruned
     return {
-        "day": day,
+        "day": seen.day,
         "verdict": told["verdict"],
         "champion_day": found["champion_day"],
         "rows": found["next_day"]["rows"],

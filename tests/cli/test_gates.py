@@ -2,13 +2,18 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from recprune.cli.main import app
+from recprune.cli.view import show_status
 from recprune.errors import RecpruneError, SettingsError
-from recprune.files import write_json
+from recprune.files import read_json, write_json
+from recprune.registry.history import record
+from recprune.workspace import plan_path, report_path
 from tests.gating.judged import DAY, scores
 from tests.gating.test_replay import judged
+from tests.lineage import bundle_of, passed
 from tests.makers import packaged_text
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -84,3 +89,16 @@ def test_without_a_judged_day_there_is_nothing_to_try() -> None:
             app, ["gates", "replay", "--from", "2024-01-01", "--to", "2024-01-02", "--with", "new.yaml"],
             catch_exceptions=False,
         )  # fmt: skip
+
+
+def test_status_tells_what_only_warned(capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(plan_path("2024-01-04"), {"kind": "genesis", "day": "2024-01-04"})
+    record("genesis", "2024-01-04", "2024-01-04", bundle_of("2024-01-04"), "genesis")
+    passed(DAY)
+    show_status(Console(width=300))
+    before = capsys.readouterr().out
+    file = report_path(DAY, "gate")
+    write_json(file, read_json(file) | {"sentence": f"{DAY} passed: no rule proves harm. Warning: it is heavy."})
+    show_status(Console(width=300))
+    assert "Warning: it is heavy." in capsys.readouterr().out
+    assert "no rule proves harm" not in before

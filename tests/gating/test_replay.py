@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_what_is_not_here_is_told() -> None:
     ):
         evidence(DAY)
     judged()
-    (Path("scores") / DAY / "pooled" / "pooled.parquet").unlink()
+    shutil.rmtree(Path("scores") / DAY / "pooled")
     told = f"scores/{DAY}/pooled is not here; bring it with: recprune fetch {DAY}"
     with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
         replay([DAY], SETTINGS.gate)
