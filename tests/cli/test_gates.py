@@ -95,6 +95,7 @@ def test_status_tells_what_only_warned(capsys: pytest.CaptureFixture[str]) -> No
     write_json(plan_path("2024-01-04"), {"kind": "genesis", "day": "2024-01-04"})
     record("genesis", "2024-01-04", "2024-01-04", bundle_of("2024-01-04"), "genesis")
     passed(DAY)
+    write_json(plan_path(DAY), read_json(plan_path(DAY)) | {"parent": "2024-01-04"})
     show_status(Console(width=300))
     before = capsys.readouterr().out
     file = report_path(DAY, "gate")
