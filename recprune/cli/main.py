@@ -11,6 +11,7 @@ from rich.text import Text
 from recprune import __version__
 from recprune.cli import gates, mask, registry, step
 from recprune.cli.backtest import backtest
+from recprune.cli.bundle import sign
 from recprune.cli.serve import score, verify
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
@@ -33,6 +34,7 @@ app.add_typer(gates.app, name="gates")
 app.command()(backtest)
 app.command()(score)
 app.command()(verify)
+app.command()(sign)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
 STOPPED = 130

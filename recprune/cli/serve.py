@@ -65,7 +65,10 @@ def verify(
         float | None, typer.Option(min=0.0, help="Fail if a call takes this many times the recorded latency.")
     ] = None,
     public_key: Annotated[
-        Path | None, typer.Option(help="PEM file of who must have signed it; default: RECPRUNE_PUBLIC_KEY.")
+        str | None,
+        typer.Option(
+            help="PEM file of who must have signed it; several are joined as in PATH. Default: RECPRUNE_PUBLIC_KEY."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -73,10 +76,12 @@ def verify(
 
     Exit code 0 if no check failed, 1 otherwise.
     """
+    from recprune.serving.signature import key_files
     from recprune.serving.verify import verify as check
 
     beside = bundle.resolve().parent.parent / "reports" / bundle.resolve().name / "measurements.json"
-    found = check(bundle, measurements or (beside if beside.exists() else None), slowest, public_key)
+    keys = None if public_key is None else key_files(public_key, "--public-key")
+    found = check(bundle, measurements or (beside if beside.exists() else None), slowest, keys)
     failed = any(each.verdict == "failed" for each in found)
     if as_json:
         verdict = {"bundle": str(bundle), "verdict": "failed" if failed else "passed"}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, read_json
 from recprune.serving.scorer import Frame, Scorer
+from recprune.serving.signature import PublicKeys
 
 POINTER = Path("registry/current.json")
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class Champion:
         DamagedArtefactError: there is no pointer, or what it points to cannot be loaded.
     """
 
-    def __init__(self, workspace: Path, every: float = 5.0, threads: int = 1, public_key: Path | None = None) -> None:
+    def __init__(self, workspace: Path, every: float = 5.0, threads: int = 1, public_key: PublicKeys = None) -> None:
         self._workspace, self._every, self._threads, self._key = workspace, every, threads, public_key
         self.problem: str | None = None
         """Why the bundle that the pointer names does not serve; None if it does."""

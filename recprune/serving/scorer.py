@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recprune.errors import DamagedArtefactError, RecpruneError, SettingsError
 from recprune.files import open_artefact
 from recprune.serving.model_file import check_model
-from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
+from recprune.serving.signature import PublicKeys, check_signature, trusted
 
 MODEL, OUTPUT = "model.onnx", "p_click"
 _DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
@@ -38,8 +38,8 @@ class Scorer:
     Args:
         bundle: folder with `model.onnx` and `manifest.json`; its digests are checked.
         threads: threads of one call.
-        public_key: PEM file; only bundles that were signed with its other half are loaded. Without one that
-            of the environment's RECPRUNE_PUBLIC_KEY, and without that any bundle.
+        public_key: PEM file, or several; only bundles that were signed with the other half of one are loaded.
+            Without one those of the environment's RECPRUNE_PUBLIC_KEY, and without that any bundle.
 
     Raises:
         DamagedArtefactError: the bundle is not what its manifest says, or its model not what recprune writes, or
@@ -47,9 +47,9 @@ class Scorer:
         SettingsError: the key cannot be read.
     """
 
-    def __init__(self, bundle: Path, threads: int = 1, public_key: Path | None = None) -> None:
-        if key := public_key or configured(PUBLIC_KEY):
-            check_signature(bundle, key)
+    def __init__(self, bundle: Path, threads: int = 1, public_key: PublicKeys = None) -> None:
+        if keys := trusted(public_key):
+            check_signature(bundle, keys)
         self.manifest: dict[str, Any] = open_artefact(bundle, "bundle")
         check_model(bundle / MODEL)
         options = ort.SessionOptions()

@@ -1,6 +1,7 @@
 """What a deployment job checks of a bundle, on the machine that will serve it."""
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from recprune.files import SIGNATURE, open_artefact, read_json
 from recprune.serving.latency import measure_latency
 from recprune.serving.sample import read_sample
 from recprune.serving.scorer import Scorer
-from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
+from recprune.serving.signature import PublicKeys, check_signature, trusted
 
 PARITY = 1e-5
 """Largest difference of a probability from the recorded one, fp32; int8 may differ by as much as it did from fp32,
@@ -34,7 +35,7 @@ class Check:
 
 
 def verify(
-    bundle: Path, measurements: Path | None, slowest: float | None, public_key: Path | None = None
+    bundle: Path, measurements: Path | None, slowest: float | None, public_key: PublicKeys = None
 ) -> list[Check]:
     """Check a bundle: signature, digests, model file, inputs, parity on its sample rows, latency, versions.
 
@@ -44,12 +45,12 @@ def verify(
         bundle: its folder.
         measurements: file of the latencies that were measured when it was made; None if it is not here.
         slowest: how many times the recorded latency a call may take; None if no limit is asked.
-        public_key: PEM file of who must have signed it; without one that of RECPRUNE_PUBLIC_KEY.
+        public_key: PEM file of who must have signed it, or several; without one those of RECPRUNE_PUBLIC_KEY.
 
     Raises:
         SettingsError: the key cannot be read.
     """
-    signed = _signature(bundle, public_key or configured(PUBLIC_KEY))
+    signed = _signature(bundle, trusted(public_key))
     if signed.verdict == "failed":
         return [signed]
     try:
@@ -77,12 +78,12 @@ def verify(
     return [*found, *_latency(scorer, columns, measurements, slowest)]
 
 
-def _signature(bundle: Path, key: Path | None) -> Check:
-    if key is None:
+def _signature(bundle: Path, keys: Sequence[Path]) -> Check:
+    if not keys:
         has = "has one, which was not checked" if (bundle / SIGNATURE).exists() else "has none"
         return Check("signature", "told", f"no public key is configured; the bundle {has}")
     try:
-        check_signature(bundle, key)
+        key = check_signature(bundle, keys)
     except DamagedArtefactError as error:
         return Check("signature", "failed", str(error))
     return Check("signature", "passed", f"the manifest was signed with the key of {key}")

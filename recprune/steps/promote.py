@@ -10,7 +10,7 @@ from recprune.files import manifest_digest, open_artefact
 from recprune.lock import hold
 from recprune.registry import history
 from recprune.serving.scorer import MODEL
-from recprune.serving.signature import PUBLIC_KEY, check_signature, configured
+from recprune.serving.signature import check_signature, trusted
 from recprune.versioning import git
 from recprune.workspace import day_state, planned_days, read_plan
 
@@ -77,8 +77,8 @@ def _rollback(to: str | None, why: str) -> str:
 
 
 def _check_bundle(bundle: Path, day: str) -> None:
-    if key := configured(PUBLIC_KEY):
-        check_signature(bundle, key)
+    if keys := trusted():
+        check_signature(bundle, keys)
     open_artefact(bundle, "bundle", day)
     digests = {entry.bundle for entry in history.read_history() if entry.champion == day}
     if manifest_digest(bundle) not in digests:

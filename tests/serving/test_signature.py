@@ -175,3 +175,46 @@ def test_with_a_key_but_without_cryptography_the_package_is_named(variable: str,
     environment = {**os.environ, variable: str(workspace / KEY)}
     done = subprocess.run([sys.executable, "-c", probe], check=True, capture_output=True, text=True, env=environment)
     assert done.stdout == f'{variable} names a key, which needs a package: pip install "recprune[sign]"\n'
+
+
+def joined(*names: str, folder: Path = Path()) -> str:
+    return os.pathsep.join(str(folder / name) for name in names)
+
+
+def test_while_keys_are_changed_either_may_have_signed() -> None:
+    """Both are named, bundles of the old key go on serving; when only the new one is named they are refused."""
+    old, new = PUBLIC, Path("other-public.pem")
+    sign(PLACE, KEY)
+    Scorer(PLACE, public_key=[new, old])
+    assert checks(None, None, [new, old])["signature"].text == "the manifest was signed with the key of public.pem"
+    told = f"{PLACE} was not signed with the key of other-public.pem, or its manifest was changed since: "
+    with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}it must not serve"):
+        Scorer(PLACE, public_key=new)
+    sign(PLACE, Path("other-key.pem"))
+    Scorer(PLACE, public_key=new)
+    assert checks(None, None, [new, old])["signature"].text.endswith("of other-public.pem")
+    write_keys("third-", b"3" * 32)
+    sign(PLACE, Path("third-key.pem"))
+    with pytest.raises(DamagedArtefactError, match=r"not signed with the key of other-public\.pem or public\.pem, or"):
+        Scorer(PLACE, public_key=[new, old])
+
+
+def test_of_several_keys_each_must_be_one() -> None:
+    sign(PLACE, KEY)
+    with pytest.raises(SettingsError, match=r"^RECPRUNE_PUBLIC_KEY: absent\.pem cannot be read as a PEM key: "):
+        Scorer(PLACE, public_key=[PUBLIC, Path("absent.pem")])
+
+
+def test_the_environment_may_name_several_keys(monkeypatch: pytest.MonkeyPatch, workspace: Path) -> None:
+    sign(PLACE, KEY)
+    monkeypatch.setenv(PUBLIC_KEY, joined("other-public.pem", "public.pem", folder=workspace))
+    monkeypatch.setenv(SIGNING_KEY, str(workspace / KEY))
+    check_keys()
+    Scorer(PLACE)
+    monkeypatch.setenv(PUBLIC_KEY, joined("other-public.pem", folder=workspace) + os.pathsep)
+    with pytest.raises(DamagedArtefactError, match="was not signed with the key of"):
+        Scorer(PLACE)
+    monkeypatch.setenv(PUBLIC_KEY, os.pathsep)
+    told = f"RECPRUNE_PUBLIC_KEY is {os.pathsep!r}; it must name PEM files, joined by {os.pathsep!r}."
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}$"):
+        Scorer(PLACE)
