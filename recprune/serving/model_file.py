@@ -1,16 +1,17 @@
 """What a model file may be, told before ONNX Runtime opens it: a bundle may come from anywhere.
 
 Read from the bytes (onnx.proto3 of ONNX), since whoever serves has no `onnx`. Refused are operators that
-recprune does not write, functions and subgraphs, tensors that say another size than they have, and external data
-outside of the bundle.
+recprune does not write, functions and subgraphs, tensors that say another size than they have, and tensors that lie
+anywhere but in the bundle's own `model.data`.
 """
 
 import math
 import mmap
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from recprune.errors import DamagedArtefactError
+from recprune.serving.external import Place, place_problems
 from recprune.serving.protobuf import BYTES, WireError, fields, signed, varints
 
 _STANDARD = (
@@ -43,7 +44,7 @@ def check_model(file: Path) -> None:
     """Check that a model file holds nothing but what recprune writes.
 
     Args:
-        file: the model; its external data lie in the same folder.
+        file: the model; what lies outside of it lies in the same folder.
 
     Raises:
         DamagedArtefactError: it does, or is no ONNX model; says what.
@@ -51,7 +52,7 @@ def check_model(file: Path) -> None:
     with file.open("rb") as opened:
         size = file.stat().st_size
         data = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
-        problem = _problem(memoryview(data), file.parent)
+        problem = _problem(memoryview(data), file)
     if problem:
         raise DamagedArtefactError(
             f"{file} was refused before it was loaded: {problem}. recprune writes no such model; take the bundle from "
@@ -59,14 +60,14 @@ def check_model(file: Path) -> None:
         )
 
 
-def _problem(data: memoryview, folder: Path) -> str | None:
+def _problem(data: memoryview, file: Path) -> str | None:
     try:
-        return next(_problems(data, folder), None)
+        return next(_problems(data, file), None)
     except WireError as error:
         return f"it is no ONNX model ({error})"
 
 
-def _problems(data: memoryview, folder: Path) -> Iterator[str]:
+def _problems(data: memoryview, file: Path) -> Iterator[str]:
     model = list(fields(data))
     if any(number in (_FUNCTIONS, _TRAINING) for number, _, _ in model):
         yield "it holds functions or training information"
@@ -76,34 +77,45 @@ def _problems(data: memoryview, folder: Path) -> Iterator[str]:
     for opset in _messages(model, _OPSETS):
         if (domain := _text(list(fields(opset)), 1)) not in OPERATORS:
             yield f"it needs the operators of {domain!r}"
+    places: list[Place] = []
     for graph in graphs:
         for number, kind, value in fields(graph):
             if kind != BYTES or isinstance(value, int):
                 continue
             if number == _NODE:
-                yield from _of_node(list(fields(value)), folder)
+                yield from _of_node(list(fields(value)))
             elif number == _INITIALIZER:
-                yield from _of_tensor(list(fields(value)), folder)
+                yield from _of_tensor(list(fields(value)), places)
             elif number == _SPARSE:
                 yield "it holds a sparse tensor"
+    yield from place_problems(places, file)
 
 
-def _of_node(node: Message, folder: Path) -> Iterator[str]:
+def _of_node(node: Message) -> Iterator[str]:
     domain, operator = _text(node, _NODE_DOMAIN), _text(node, _NODE_TYPE)
     if operator not in OPERATORS.get(domain, ()):
         yield f"it has the operator {f'{domain}.' if domain else ''}{operator}"
     for attribute in _messages(node, _NODE_ATTRIBUTE):
+        tensors = 0
         for number, kind, value in fields(attribute):
             if number in _ATTRIBUTE_REFUSED:
                 yield f"the operator {operator} has {_ATTRIBUTE_REFUSED[number]}"
             if number in _ATTRIBUTE_TENSORS and kind == BYTES and not isinstance(value, int):
-                yield from _of_tensor(list(fields(value)), folder)
+                tensors += 1
+                if tensors > 1:  # protocol buffers merge those of one field, so that none is what was looked at
+                    yield f"the operator {operator} has several tensors in an attribute"
+                yield from _of_tensor(list(fields(value)), None)
 
 
-def _of_tensor(tensor: Message, folder: Path) -> Iterator[str]:
-    """Tell what is wrong with a tensor: its values must be as many as its dimensions say."""
+def _of_tensor(tensor: Message, places: list[Place] | None) -> Iterator[str]:
+    """Tell what is wrong with a tensor: its values must be as many as its dimensions say.
+
+    Args:
+        tensor: its fields.
+        places: where the place of one that lies outside of the model file is added; None if it may not.
+    """
     name, dims = _text(tensor, _NAME), [signed(n) for n in _numbers(tensor, _DIMS)]
-    type_, location = ([0, *_numbers(tensor, field)][-1] for field in (_TYPE, _LOCATION))  # of several the last counts
+    type_, location = (_number(tensor, field) for field in (_TYPE, _LOCATION))
     if len(dims) > LARGEST_RANK or any(n < 0 for n in dims):
         yield f"tensor {name!r} has dimensions {dims}"
         return
@@ -111,9 +123,12 @@ def _of_tensor(tensor: Message, folder: Path) -> Iterator[str]:
     if type_ not in _ITEM_BYTES and type_ != _STRING:
         yield f"tensor {name!r} has data type {type_}"
     elif location or _messages(tensor, _EXTERNAL):
-        yield from _of_external(
-            name, [list(fields(m)) for m in _messages(tensor, _EXTERNAL)], items * _ITEM_BYTES.get(type_, 0), folder
-        )
+        if places is None or location != 1 or type_ == _STRING or _items(tensor, type_):
+            yield f"tensor {name!r} lies outside of the model file and may not"
+        else:
+            entries = [list(fields(m)) for m in _messages(tensor, _EXTERNAL)]
+            size = items * _ITEM_BYTES[type_]
+            places.append(Place(name, size, tuple((_text(e, 1), _text(e, 2)) for e in entries)))
     elif (has := _items(tensor, type_)) != items:
         yield f"tensor {name!r} has dimensions {dims} but {has:g} values"
 
@@ -130,29 +145,13 @@ def _items(tensor: Message, type_: int) -> float:
     return count
 
 
-def _of_external(name: str, entries: list[Message], size: int, folder: Path) -> Iterator[str]:
-    """Tell what is wrong with external data: a file of the bundle, and the tensor within it."""
-    about = {_text(entry, 1): _text(entry, 2) for entry in entries}
-    location = about.get("location", "")
-    plain = PurePosixPath(location).name == PureWindowsPath(location).name == location
-    if not plain or location in ("", ".", "..") or "\0" in location:
-        yield f"tensor {name!r} lies in {location!r}, which is no file of the bundle"
-        return
-    file = folder / location
-    if file.is_symlink() or not file.is_file():
-        yield f"tensor {name!r} lies in {location!r}, which is no file of the bundle"
-        return
-    try:
-        offset, length = int(about.get("offset", "0")), int(about.get("length", str(size)))
-    except ValueError:
-        yield f"tensor {name!r} has a place in {location!r} that is no number"
-        return
-    if offset < 0 or length != size or offset + length > file.stat().st_size:
-        yield f"tensor {name!r} has {size} bytes, but its place in {location!r} is {length} at {offset}"
-
-
 def _messages(message: Message, number: int) -> list[memoryview]:
     return [value for n, kind, value in message if n == number and kind == BYTES and not isinstance(value, int)]
+
+
+def _number(message: Message, number: int) -> int:
+    """Return a field that is one number: of several the last counts, as for protocol buffers."""
+    return [0, *(value for n, _, value in message if n == number and isinstance(value, int))][-1]
 
 
 def _numbers(message: Message, number: int) -> Iterator[int]:

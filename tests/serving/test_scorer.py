@@ -132,6 +132,7 @@ def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
         "recprune.errors", "recprune.files", "recprune.serving", "recprune.serving.scorer", "recprune.serving.latency",
         "recprune.serving.model_file", "recprune.serving.protobuf", "recprune.serving.champion",
         "recprune.serving.verify", "recprune.serving.sample", "recprune.serving.signature",
+        "recprune.serving.external",
     }  # fmt: skip
 
 
