@@ -2,9 +2,11 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +16,7 @@ from recprune.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
 
 out = Console(highlight=False, markup=False, soft_wrap=True)
 ROWS_A_CALL = 8192
@@ -70,18 +73,24 @@ def verify(
             help="PEM file of who must have signed it; several are joined as in PATH. Default: RECPRUNE_PUBLIC_KEY."
         ),
     ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="Score these raw values too (.parquet, .csv, .jsonl), and measure the latency on them."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a bundle where it will serve: signature, digests, model, inputs, parity on sample rows, latency, versions.
 
-    Exit code 0 if no check failed, 1 otherwise.
+    Of --rows it is checked that p_click is finite and within (0, 1), not that it is right: that needs their labels,
+    or the network, neither of which is here. Exit code 0 if no check failed, 1 otherwise.
     """
     from recprune.serving.signature import key_files
     from recprune.serving.verify import verify as check
 
     beside = bundle.resolve().parent.parent / "reports" / bundle.resolve().name / "measurements.json"
     keys = None if public_key is None else key_files(public_key, "--public-key")
-    found = check(bundle, measurements or (beside if beside.exists() else None), slowest, keys)
+    read = None if rows is None else partial(_columns, rows)
+    found = check(bundle, measurements or (beside if beside.exists() else None), slowest, keys, rows=read)
     failed = any(each.verdict == "failed" for each in found)
     if as_json:
         verdict = {"bundle": str(bundle), "verdict": "failed" if failed else "passed"}
@@ -92,6 +101,12 @@ def verify(
             out.print(Text.assemble((mark, style), f" {each.name}: {each.text}"))
     if failed:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _columns(file: Path, inputs: Sequence[Mapping[str, str]]) -> "dict[str, NDArray[Any]]":
+    """Read the inputs that a file has; the scorer names those that it lacks."""
+    table = _read(file, {i["name"]: i["dtype"] for i in inputs})
+    return {i["name"]: table[i["name"]].to_numpy() for i in inputs if i["name"] in table.columns}
 
 
 def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":

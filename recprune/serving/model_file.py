@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recprune.errors import DamagedArtefactError
 from recprune.serving.external import Place, place_problems
-from recprune.serving.protobuf import BYTES, WireError, fields, signed, varints
+from recprune.serving.protobuf import BYTES, WireError, count_varints, fields, signed, varints
 
 _STANDARD = (
     "Abs", "Add", "Cast", "Clip", "Concat", "Div", "DynamicQuantizeLinear", "Gather", "Gemm", "IsNaN", "Log", "MatMul",
@@ -32,6 +32,8 @@ _ATTRIBUTE_TENSORS, _ATTRIBUTE_REFUSED = (
     (5, 10),
     {6: "a subgraph", 11: "subgraphs", 22: "a sparse tensor", 23: "sparse tensors"},
 )
+_ATTRIBUTE_LISTS = frozenset((7, 8, 9))
+"""Floats, ints, strings: of a vocabulary a million."""
 _DIMS, _TYPE, _NAME, _RAW, _EXTERNAL, _LOCATION = 1, 2, 8, 9, 13, 14
 _TYPED = {4: 4, 10: 8}
 """Typed values of fixed size, float_data and double_data, and their bytes."""
@@ -97,7 +99,7 @@ def _of_node(node: Message) -> Iterator[str]:
         yield f"it has the operator {f'{domain}.' if domain else ''}{operator}"
     for attribute in _messages(node, _NODE_ATTRIBUTE):
         tensors = 0
-        for number, kind, value in fields(attribute):
+        for number, kind, value in fields(attribute, _ATTRIBUTE_LISTS):
             if number in _ATTRIBUTE_REFUSED:
                 yield f"the operator {operator} has {_ATTRIBUTE_REFUSED[number]}"
             if number in _ATTRIBUTE_TENSORS and kind == BYTES and not isinstance(value, int):
@@ -141,7 +143,7 @@ def _items(tensor: Message, type_: int) -> float:
         if number in _TYPED:
             count += (len(value) if not isinstance(value, int) else 0) / _TYPED[number]
         elif number in _VARINTS:
-            count += 1 if isinstance(value, int) else sum(1 for _ in varints(value))
+            count += 1 if isinstance(value, int) else count_varints(value)
     return count
 
 

@@ -1,7 +1,7 @@
 """What a deployment job checks of a bundle, on the machine that will serve it."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.errors import DamagedArtefactError, RecpruneError, SettingsError
 from recprune.files import SIGNATURE, open_artefact, read_json
 from recprune.serving.latency import measure_latency
-from recprune.serving.sample import read_sample
+from recprune.serving.sample import FILE, read_sample
 from recprune.serving.scorer import Scorer
 from recprune.serving.signature import PublicKeys, check_signature, trusted
 
@@ -21,6 +21,8 @@ PARITY = 1e-5
 """Largest difference of a probability from the recorded one, fp32; int8 may differ by as much as it did from fp32,
 for CPUs round its products differently."""
 BATCHES, REPEATS = (1, 128), 200
+ROWS_A_CALL = 8192
+Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,12 @@ class Check:
 
 
 def verify(
-    bundle: Path, measurements: Path | None, slowest: float | None, public_key: PublicKeys = None
+    bundle: Path,
+    measurements: Path | None,
+    slowest: float | None,
+    public_key: PublicKeys = None,
+    *,
+    rows: Callable[[Sequence[Mapping[str, str]]], Columns] | None = None,
 ) -> list[Check]:
     """Check a bundle: signature, digests, model file, inputs, parity on its sample rows, latency, versions.
 
@@ -46,9 +53,10 @@ def verify(
         measurements: file of the latencies that were measured when it was made; None if it is not here.
         slowest: how many times the recorded latency a call may take; None if no limit is asked.
         public_key: PEM file of who must have signed it, or several; without one those of RECPRUNE_PUBLIC_KEY.
+        rows: reads rows of one's own, given the manifest's inputs; latency is measured on them then.
 
     Raises:
-        SettingsError: the key cannot be read.
+        SettingsError: the key cannot be read, or the rows are none of this model.
     """
     signed = _signature(bundle, trusted(public_key))
     if signed.verdict == "failed":
@@ -66,6 +74,11 @@ def verify(
     found.append(_inputs(scorer))
     if found[-1].verdict == "failed":
         return found
+    own = rows(manifest["inputs"]) if rows else None
+    if own is not None:
+        found.append(_rows(scorer, own))
+    if FILE not in manifest["files"]:
+        return [*found, _without_sample(own), *_latency(scorer, own or {}, measurements, slowest)]
     try:
         columns, expected = read_sample(bundle, manifest["inputs"])
         p_click = scorer.score(columns).astype(np.float64)
@@ -75,7 +88,8 @@ def verify(
         found += [_parity(p_click, expected, manifest), _versions(manifest)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return [*found, Check("manifest", "failed", f"it holds values of another kind than expected ({error!r})")]
-    return [*found, *_latency(scorer, columns, measurements, slowest)]
+    sample = {name: np.asarray(values, object if _is_text(values) else None) for name, values in columns.items()}
+    return [*found, *_latency(scorer, sample if own is None else own, measurements, slowest)]
 
 
 def _signature(bundle: Path, keys: Sequence[Path]) -> Check:
@@ -111,13 +125,44 @@ def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], manifest:
     return Check("parity", "passed" if good else "failed", text, largest if np.isfinite(largest) else None)
 
 
-def _latency(
-    scorer: Scorer, columns: dict[str, list[Any]], measurements: Path | None, slowest: float | None
-) -> list[Check]:
-    """Measure calls of the sample's rows; without any there is nothing to measure."""
-    if not len(next(iter(columns.values()))):
+def _rows(scorer: Scorer, own: Columns) -> Check:
+    """Score rows without labels; of these nothing more can be said than that they are probabilities."""
+    count = _count(own)
+    if not count:
+        return Check("rows", "told", "there are none")
+    parts = [range(at, min(at + ROWS_A_CALL, count)) for at in range(0, count, ROWS_A_CALL)]
+    try:
+        p = np.concatenate(
+            [scorer.score({name: v[part.start : part.stop] for name, v in own.items()}) for part in parts]
+        )
+    except SettingsError:
+        raise
+    except RecpruneError as error:
+        return Check("rows", "failed", str(error))
+    good = np.isfinite(p) & (p > 0) & (p < 1)
+    if not good.all():
+        first = int(np.argmin(good))
+        text = (
+            f"p_click of {count - int(good.sum()):,} of {count:,} rows is no number within (0, 1), first row {first:,}"
+        )
+        return Check("rows", "failed", f"{text}: {float(p[first])}")
+    told = "whether it is right was not looked at: that needs their labels, or the network"
+    return Check("rows", "passed", f"p_click of {count:,} rows is within (0, 1), mean {float(p.mean()):.4g}; {told}")
+
+
+def _without_sample(own: Columns | None) -> Check:
+    """Tell of a bundle that is older than sample rows; with rows of one's own it is known to score at least."""
+    old = "the bundle is older than the sample rows that bundles carry now, so that parity cannot be checked here"
+    if own is None:
+        how = "score rows of your own with --rows FILE, or serve a bundle that recprune made since"
+        return Check("parity", "failed", f"{old}: {how}")
+    return Check("parity", "told", f"{old}; rows of --rows were scored instead")
+
+
+def _latency(scorer: Scorer, rows: Columns, measurements: Path | None, slowest: float | None) -> list[Check]:
+    """Measure calls; without rows there is nothing to measure."""
+    if not _count(rows):
         return []
-    rows = {name: np.asarray(values, object if _is_text(values) else None) for name, values in columns.items()}
     here = measure_latency({"bundle": scorer}, rows, BATCHES, REPEATS)["latency"]["bundle"]
     medians = [f"{size} rows {times['p50_us']:.0f} µs" for size, times in here.items()]
     told = f"medians: {', '.join(medians)}"
@@ -133,6 +178,10 @@ def _latency(
         return [Check("latency", "told", text, here)]
     good = max(ratios.values()) <= slowest
     return [Check("latency", "passed" if good else "failed", f"{text}, limit {slowest:g}", here)]
+
+
+def _count(rows: Columns) -> int:
+    return len(next(iter(rows.values()), ()))
 
 
 def _is_text(values: list[Any]) -> bool:

@@ -176,3 +176,15 @@ def test_the_rows_are_never_overwritten() -> None:
     with pytest.raises(SettingsError, match="is the file of the rows, which would be lost"):
         app(["score", str(PLACE), "rows.parquet", "--out", str(Path("rows.parquet").resolve())])
     assert Path("rows.parquet").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_verify_scores_rows_of_ones_own(suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle()
+    gap = ROWS.with_columns(pl.when(pl.int_range(pl.len()) == 2).then(None).otherwise(pl.col("item")).alias("item"))
+    gap.write_parquet("rows.parquet") if suffix == "parquet" else gap.write_csv("rows.csv")
+    code, found = verified("--rows", f"rows.{suffix}", capsys=capsys)
+    [rows] = [check for check in found["checks"] if check["name"] == "rows"]
+    assert (code, rows["verdict"], rows["text"][:19]) == (0, "passed", "p_click of 20 rows ")
+    with pytest.raises(SettingsError, match=r"^rows\.txt: the name must end in "):
+        app(["verify", str(PLACE), "--rows", "rows.txt"])

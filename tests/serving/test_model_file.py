@@ -20,7 +20,7 @@ from recprune.errors import DamagedArtefactError
 from recprune.lowering.graph import build_graph
 from recprune.lowering.int8 import quantize
 from recprune.serving.model_file import OPERATORS, _of_tensor, check_model
-from recprune.serving.protobuf import WireError, fields, signed, varints
+from recprune.serving.protobuf import WireError, count_varints, fields, signed, varints
 from tests.lowering.served import SMALL, served
 from tests.networks import FAMILIES
 
@@ -207,3 +207,38 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     except WireError:
         return
     assert sum(len(v) for _, _, v in found if not isinstance(v, int)) <= len(data)
+
+
+def outcome(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except WireError as error:
+        return str(error)
+
+
+PARTS = st.sampled_from([b"\x40", b"\x40\x01", b"\x4a", b"\x4a\x03abc", b"\x4a\x00", b"\x40" + b"\xff" * 9 + b"\x01",
+                         b"\x40" + b"\xff" * 9 + b"\x02", b"\x40" + b"\xff" * 10, b"\x0a\x01x", b"\x10\x96\x01",
+                         b"\x80\x01", b"\xc0\x00\x01",
+                         b"\x4a\x80\x01" + bytes(128), b"\x00", b"\x4d" + bytes(4), b"\x41" + bytes(8)])  # fmt: skip
+
+
+@settings(max_examples=1000)
+@given(st.lists(PARTS | st.binary(max_size=3), max_size=12).map(b"".join))
+def test_fields_that_are_passed_over_are_read_all_the_same(data: bytes) -> None:
+    view, passed = memoryview(data), frozenset((8, 9))
+    every = outcome(lambda: [field for field in fields(view) if field[0] not in passed])
+    assert outcome(lambda: list(fields(view, passed))) == every
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from([b"\x00", b"\x7f", b"\x80", b"\xff", b"\x80" * 9, b"\x01", b"\x02"])).map(b"".join))
+def test_whole_numbers_are_counted_as_they_are_read(data: bytes) -> None:
+    def told(found: object) -> bool:
+        return isinstance(found, str)
+
+    read, counted = (
+        outcome(lambda: len(list(varints(memoryview(data))))),
+        outcome(lambda: count_varints(memoryview(data))),
+    )
+    assert (told(read), told(counted)) in [(True, True), (False, False)]
+    assert told(read) or read == counted

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 from recprune.data.schema import ids, number
+from recprune.errors import SettingsError
 from recprune.files import artefact, write_json
 from recprune.lowering.graph import build_graph
 from recprune.serving.sample import write_sample
@@ -184,3 +185,68 @@ def test_files_that_are_links_are_what_they_point_to() -> None:
 def test_a_manifest_with_values_of_another_kind_fails(about: dict[str, Any]) -> None:
     bundle(precision="int8", **about)
     assert verdicts(None, None)["manifest"] == "failed"
+
+
+def rows(**changes: Any) -> Any:
+    return lambda inputs: {
+        i["name"]: (COLUMNS | changes)[i["name"]] for i in inputs if changes.get(i["name"], 1) is not None
+    }
+
+
+def test_rows_of_ones_own_are_scored_and_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle()
+    found = {check.name: check for check in verify(PLACE, None, None, rows=rows())}
+    assert {name: check.verdict for name, check in found.items()} == GOOD | {"rows": "passed"}
+    mean = Scorer(PLACE).score(COLUMNS).mean()
+    assert found["rows"].text == (
+        f"p_click of 20 rows is within (0, 1), mean {mean:.4g}; whether it is right was not looked at: that needs "
+        "their labels, or the network"
+    )
+    seen: list[int] = []
+    score = Scorer.score
+    monkeypatch.setattr(
+        Scorer, "score", lambda self, columns: seen.append(len(columns["user"])) or score(self, columns)
+    )
+    many = {name: np.tile(values, 1000) for name, values in COLUMNS.items()}
+    verify(PLACE, None, None, rows=lambda _: many)
+    assert seen[:3] == [8192, 8192, 20_000 - 2 * 8192], "not all in one call"
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0, np.nan, np.inf, -0.1])
+def test_what_is_no_probability_fails(p: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle()
+    score = Scorer.score
+
+    def one_wrong(self: Scorer, columns: Any) -> Any:
+        found = score(self, columns)
+        if len(found) == 20:
+            found[3] = p
+        return found
+
+    monkeypatch.setattr(Scorer, "score", one_wrong)
+    [found] = [check for check in verify(PLACE, None, None, rows=rows()) if check.name == "rows"]
+    assert (found.verdict, found.text) == (
+        "failed", f"p_click of 1 of 20 rows is no number within (0, 1), first row 3: {float(np.float32(p))}"
+    )  # fmt: skip
+
+
+def test_rows_that_are_none_of_the_model_are_wrong_use() -> None:
+    bundle()
+    with pytest.raises(SettingsError, match=r"^inputs price are missing; the model's manifest lists all inputs\.$"):
+        verify(PLACE, None, None, rows=rows(price=None))
+    empty = {name: values[:0] for name, values in COLUMNS.items()}
+    found = {check.name: check.verdict for check in verify(PLACE, None, None, rows=lambda _: empty)}
+    assert found == {name: v for name, v in GOOD.items() if name != "latency"} | {"rows": "told"}
+
+
+def test_a_bundle_that_is_older_than_sample_rows_says_so() -> None:
+    with artefact(PLACE, "bundle", "2024-01-05", describe_inputs(MODEL.schema) | ABOUT) as folder:
+        onnx.save(build_graph(MODEL.line, MODEL.vocabulary, MODEL.schema, 0.25), folder / "model.onnx")
+    old = "the bundle is older than the sample rows that bundles carry now, so that parity cannot be checked here"
+    found = checks(None, None)["parity"]
+    assert found.verdict == "failed"
+    assert found.text == (f"{old}: score rows of your own with --rows FILE, or serve a bundle that recprune made since")
+    given = {check.name: check for check in verify(PLACE, None, None, rows=rows())}
+    assert given["parity"].text == f"{old}; rows of --rows were scored instead"
+    assert {check.verdict for check in given.values()} == {"passed", "told"}
+    assert given["latency"].value.keys() == {"1", "128"}
