@@ -218,7 +218,7 @@ def outcome(read: Callable[[], object]) -> object:
 
 PARTS = st.sampled_from([b"\x40", b"\x40\x01", b"\x4a", b"\x4a\x03abc", b"\x4a\x00", b"\x40" + b"\xff" * 9 + b"\x01",
                          b"\x40" + b"\xff" * 9 + b"\x02", b"\x40" + b"\xff" * 10, b"\x0a\x01x", b"\x10\x96\x01",
-                         b"\x80\x01", b"\xc0\x00\x01",
+                         b"\x80\x01", b"\xc0\x00\x01", b"\x4a\x01", b"\x4a\x04abc",
                          b"\x4a\x80\x01" + bytes(128), b"\x00", b"\x4d" + bytes(4), b"\x41" + bytes(8)])  # fmt: skip
 
 
