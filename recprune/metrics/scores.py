@@ -16,6 +16,16 @@ def probability(logit: Floats) -> Floats:
     return np.asarray(np.exp(-np.logaddexp(0.0, -logit)))
 
 
+def logit(p: Floats) -> Floats:
+    """Return ln(p / (1 − p)), p kept off 0 and 1 by 1e-15.
+
+    >>> logit(np.array([0.5]))
+    array([0.])
+    """
+    p = np.clip(np.asarray(p, np.float64), TINY, 1 - TINY)
+    return np.log(p) - np.log1p(-p)
+
+
 def log_losses(label: NDArray[np.floating], p: Floats) -> Floats:
     """Return each row's log loss −y·ln p − (1 − y)·ln(1 − p) (N,), p kept off 0 and 1 by 1e-15."""
     p = np.clip(np.asarray(p, np.float64), TINY, 1 - TINY)
