@@ -20,7 +20,7 @@ from recprune.days import add_days
 from recprune.environment import environment
 from recprune.errors import RecpruneError
 from recprune.files import SCRATCH, artefact, write_json
-from recprune.gating.evidence import POOLED
+from recprune.gating.pool import Pool
 from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
 from recprune.model.line import Line, grow_rows, new_line
@@ -31,7 +31,6 @@ from recprune.pruning.carving import carve_to_ramp
 from recprune.pruning.control import Control, start_carving
 from recprune.registry import history
 from recprune.settings import PruneSettings, Settings
-from recprune.steps.evaluate import empty_pool
 from recprune.steps.export import export
 from recprune.steps.prune import tail_losses
 from recprune.steps.train import day_seed
@@ -159,8 +158,7 @@ def _write(learned: _Learned, control: Control, schema: Schema, source: str, day
     }
     about |= {"control": control.to_json(), "tail_loss": tail_losses(learned.lines, tail)}
     save_lines(Path(f"models/{day}/pruned"), day, learned.lines, about)
-    with artefact(Path(f"scores/{day}/pooled"), "pooled", day, {"days": []}) as folder:
-        empty_pool().write_parquet(folder / POOLED)
+    Pool.empty().write(Path(f"scores/{day}/pooled"), day)
     export(
         settings,
         day=day,

@@ -3,10 +3,13 @@
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from recprune.config import NotNegative, Positive, Share, Within, parse_settings
+from recprune.config import Days, NotNegative, Positive, Share, Within, parse_settings
 from recprune.errors import SettingsError
 
-GATE_RULES = ("finite", "schema", "parity", "budget", "size", "latency", "ne", "calibration", "churn")
+GATE_RULES = (
+    "finite", "schema", "parity", "budget", "size", "latency", "ne", "floor", "slices", "calibration",
+    "slice_calibration", "churn", "rejected", "age",
+)  # fmt: skip
 HARD_RULES = ("finite", "schema")
 """Rules that cannot be softened."""
 WARNING = "Warning: "
@@ -23,7 +26,12 @@ class GateSettings:
     """Added to `ne_margin` for each day of the champion's age."""
     confidence: Annotated[float, Within("(0.5, 1)")]
     calibration: Positive
-    """Largest |mean prediction / base rate - 1|, beyond what chance explains."""
+    """Largest |mean prediction / base rate - 1|, beyond what chance explains; overall and on a slice."""
+    slice_margin: Positive
+    """Relative NE by which a candidate may be worse than the champion on a slice, `age_relief` added; and by how much
+    further off 1 its calibration there may be."""
+    ne_floor: Positive
+    """NE that a candidate must not be proved to exceed; 1 is that of always predicting the base rate."""
     parity: Positive
     """Largest |p_onnx - p_torch|."""
     max_megabytes: Positive
@@ -32,6 +40,10 @@ class GateSettings:
     """How many times the champion's a candidate's call may take, calls interleaved, the largest batch."""
     max_churn: Share
     """Largest share of the served mask's groups that a day may change, takeovers apart; 1 switches the rule off."""
+    max_rejected_share: Share
+    """Largest share of the day's rows that were rejected."""
+    max_champion_age: Days
+    """Days after which the champion's age is warned of; it never holds a day."""
     warn: tuple[str, ...]
     """Rules that warn where they would hold."""
     skip: tuple[str, ...]

@@ -10,7 +10,7 @@ from recprune.files import read_json
 from recprune.gating.evidence import Evidence, read_evidence
 from recprune.gating.limits import GateSettings
 from recprune.gating.rules import verdict
-from recprune.workspace import report_path
+from recprune.workspace import report_path, validation_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +66,6 @@ def evidence(day: str) -> Evidence:
     if not pooled.exists():
         raise RecpruneError(f"{pooled} is not here; bring it with: recprune fetch {day}")
     reports = {name: report_path(day, name) for name in ("evaluation", "measurements")}
-    return read_evidence(day, prune_report=report_path(day, "prune"), pooled=pooled, **reports)
+    return read_evidence(
+        day, prune_report=report_path(day, "prune"), validation=validation_path(day), pooled=pooled, **reports
+    )

@@ -10,10 +10,16 @@ from recprune.report.record import DayRecord, Json
 _MODELS = ("champion", "dense", "served", "challenger")
 _FORMS: dict[str, Callable[[float | None], str]] = {
     "ne": formats.signed,
+    "floor": formats.number,
+    "slices": formats.signed,
+    "slice_calibration": lambda ratio: formats.number(ratio, 3),
     "budget": lambda share: formats.percent(share, 3),
     "calibration": formats.number,
     "churn": formats.percent,
+    "rejected": lambda share: formats.percent(share, 2),
 }
+_AROUND_ONE = ("calibration", "slice_calibration")
+"""Rules whose value is right at 1."""
 
 
 def day_page(workspace: str, day: DayRecord, before: str | None, after: str | None) -> str:
@@ -59,7 +65,7 @@ def shown(rule: Json) -> dict[str, str]:
     return {
         "value": form(rule["value"]),
         "interval": formats.NONE if low is None or high is None else f"{form(low)} to {form(high)}",
-        "limit": f"1 ± {limit:g}" if name == "calibration" and limit is not None else told,
+        "limit": f"1 ± {limit:g}" if name in _AROUND_ONE and limit is not None else told,
         "distance": form(rule["distance"]),
         "detectable": form(rule.get("detectable")).removeprefix("+"),
     }
@@ -70,9 +76,9 @@ def rule_strip(rule: Json) -> Strip | None:
     value, interval, limit = rule["value"], rule["interval"], rule["limit"]
     if value is None or interval is None or limit is None:
         return None
-    if rule["name"] == "calibration":
+    if rule["name"] in _AROUND_ONE:
         return strip(value, interval, (1 - limit, 1 + limit), neutral=1.0)
-    return strip(value, interval, (None, limit), neutral=0.0)
+    return strip(value, interval, (None, limit), neutral=1.0 if rule["name"] == "floor" else 0.0)
 
 
 def expectation_strip(expectation: Json) -> Strip | None:

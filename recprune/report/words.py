@@ -30,8 +30,14 @@ RULES = {
     "size": "The model file, in units of 10⁶ bytes.",
     "latency": "A call of the largest batch, as a multiple of the champion's; calls interleaved.",
     "ne": "NE of the candidate against the champion's, on rows that neither had learned.",
+    "floor": "NE of the candidate; 1 is guessing the base rate. It warns where the champion is worse still.",
+    "slices": "NE against the champion's on each feature's values, new and known ids, hours; the worst slice. "
+    "All slices share one error.",
     "calibration": "Mean prediction divided by the base rate, on the tail; 1 is right.",
+    "slice_calibration": "The same on each slice where the candidate is further off than the champion; the worst one.",
     "churn": "Share of the served mask that the day changed; a challenger's takeover is no spike.",
+    "rejected": "Share of the day's rows that could not be used.",
+    "age": "Days since the champion was made; an old one is warned of.",
 }
 
 PHASES = {

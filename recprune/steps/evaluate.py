@@ -11,16 +11,14 @@ from numpy.typing import NDArray
 from recprune.data.features import FeatureSet, calibrating_half
 from recprune.data.partition import open_partition
 from recprune.data.schema import Schema
-from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
-from recprune.gating.evidence import POOLED
+from recprune.files import SCRATCH, manifest_digest, open_artefact, read_json, write_json
+from recprune.gating.pool import Pool, Scored
 from recprune.metrics import scores as metrics
 from recprune.metrics.intervals import paired
 from recprune.metrics.slices import HOUR, KNOWN, MOST_VALUES, NEW, hours, slices
 from recprune.serving.latency import measure_latency
 from recprune.serving.scorer import Scorer
 from recprune.settings import EvaluateSettings, Settings
-
-POOL_DAYS = 14
 
 
 def evaluate(
@@ -47,34 +45,36 @@ def evaluate(
     scores = pl.read_parquet(next_day / "scores.parquet")
     names = [f.name for f in partition.schema.features]
     champion_whole = _score(theirs, rows, names)
-    tail = rows.tail(held_back)
-    gating = tail.filter(~calibrating_half(tail["row_hash"].to_numpy())) if len(tail) else tail
+    at = np.arange(len(rows) - held_back, len(rows))
+    at = at[~calibrating_half(rows["row_hash"].to_numpy()[at])] if held_back else at
+    gating = rows[at]
     p_ours, p_theirs = _score(ours, gating, names), _score(theirs, gating, names)
     label = gating["label"].to_numpy().astype(np.float64)
     whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
     today = rows["label"].to_numpy().astype(np.float64)
+    columns = _sliced(rows, features, partition.schema)
     found = {
         "day": day,
         "champion_day": champion_day,
         "next_day": _metrics(today, whole),
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
         "line": _line(today, scores["p_served"].to_numpy(), champion_whole),
-        "slices": slices(today, whole, _sliced(rows, features, partition.schema)),
+        "slices": slices(today, whole, columns),
         "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
         "parity": ours.manifest["parity"],
         "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
         "delivered": {"candidate": ours.manifest["delivered"], "champion": theirs.manifest["delivered"]},
     }
     write_json(report, found)
-    _pool(
-        day,
-        champion_day,
-        (label, p_ours, p_theirs),
-        (today, scores, champion_whole),
-        parent_pooled,
-        pooled,
-        new_line=ours.manifest["new_line"],
-    )
+    gated = [(name, values[at]) for name, values in columns]
+    scored = [Scored(kind="tail", label=label, served=p_ours, champion=p_theirs, columns=gated)]
+    new_line, parent = ours.manifest["new_line"], open_artefact(parent_pooled, "pooled")["day"]
+    if parent != champion_day and not new_line:  # else the two are one model, and their differences say nothing
+        served = scores["p_served"].to_numpy()
+        scored.append(Scored(kind="next_day", label=today, served=served, champion=champion_whole, columns=columns))
+    # a new line, after a restart or a takeover, must not be judged by the line that it replaced
+    before = Pool.empty() if new_line else Pool.read(parent_pooled)
+    before.and_day(day, champion_day, scored).write(pooled, day)
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
 
 
@@ -116,60 +116,6 @@ def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[st
             seen = np.where(np.asarray(score.ids[:, position]) > 0, KNOWN, NEW)
             found.append((f"{feature.name}, id", pl.Series(seen)))
     return found
-
-
-def _pool(
-    day: str,
-    champion_day: str,
-    tail: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
-    whole: tuple[NDArray[np.float64], pl.DataFrame, NDArray[np.float64]],
-    parent_pooled: Path,
-    pooled: Path,
-    *,
-    new_line: bool,
-) -> None:
-    """Carry forward losses of served line and champion on rows that both scored before learning.
-
-    With a new line, after a restart or a takeover, the pool begins anew: it must not be judged by the line
-    that it replaced.
-    """
-    parent = open_artefact(parent_pooled, "pooled")["day"]
-    before = empty_pool() if new_line else pl.read_parquet(parent_pooled / POOLED)
-    label, ours, theirs = tail
-    today, scores, champion = whole
-    served = scores["p_served"].to_numpy()
-    new = [_losses(day, champion_day, "tail", label, ours, theirs)]
-    if parent != champion_day and not new_line:  # else the two are one model, and their differences say nothing
-        new.append(_losses(day, champion_day, "next_day", today, served, champion))
-    days = sorted({*before["day"].to_list(), day})[-POOL_DAYS:]
-    table = pl.concat([before.filter(pl.col("day").is_in(days)), *new])
-    with artefact(pooled, "pooled", day, {"days": days}) as folder:
-        table.write_parquet(folder / POOLED)
-
-
-def _losses(
-    day: str,
-    champion: str,
-    rows: str,
-    label: NDArray[np.float64],
-    ours: NDArray[np.float64],
-    theirs: NDArray[np.float64],
-) -> pl.DataFrame:
-    columns = {"served": metrics.log_losses(label, ours), "champion": metrics.log_losses(label, theirs)}
-    table = pl.DataFrame(columns, schema={"served": pl.Float64, "champion": pl.Float64})
-    return table.select(
-        day=pl.lit(day),
-        champion_day=pl.lit(champion),
-        rows=pl.lit(rows),
-        served="served",
-        champion="champion",
-    )
-
-
-def empty_pool() -> pl.DataFrame:
-    """Return a pool without rows, for the first day's parent."""
-    nothing = np.zeros(0)
-    return _losses("", "", "", nothing, nothing, nothing)
 
 
 def _measured(

@@ -5,7 +5,7 @@ from typing import Any
 
 from recprune.data.verdict import refuse_quarantined
 from recprune.files import write_json
-from recprune.gating.evidence import Evidence, read_evidence
+from recprune.gating.evidence import Evidence, MissingNumberError, read_evidence
 from recprune.gating.rules import verdict
 from recprune.settings import Settings
 
@@ -25,7 +25,12 @@ def gate(
     """Write the day's verdict and its undated metrics."""
     refuse_quarantined(validation, day)
     seen = read_evidence(
-        day, prune_report=prune_report, evaluation=evaluation, measurements=measurements, pooled=pooled
+        day,
+        prune_report=prune_report,
+        evaluation=evaluation,
+        measurements=measurements,
+        validation=validation,
+        pooled=pooled,
     )
     told = verdict(seen, settings.gate) | {"latency": measurements.name}
     write_json(report, told)
@@ -33,17 +38,26 @@ def gate(
 
 
 def _metrics(seen: Evidence, told: dict[str, Any]) -> dict[str, Any]:
-    """Return the day's headline numbers, for `dvc metrics diff`."""
-    found, pruned = seen.evaluation, seen.pruned
+    """Return the day's headline numbers, for `dvc metrics diff`; null where a file has none, which a rule has told."""
+    paths: dict[str, tuple[str, ...]] = {
+        "rows": ("evaluation", "next_day", "rows"),
+        "base_rate": ("evaluation", "next_day", "base_rate"),
+        "ne": ("evaluation", "next_day", "ne"),
+        "auc": ("evaluation", "next_day", "auc"),
+        "prune_tax": ("pruned", "tax", "difference"),
+        "flops_kept": ("pruned", "delivered"),
+        "bytes": ("evaluation", "bytes", "candidate"),
+    }
     return {
         "day": seen.day,
         "verdict": told["verdict"],
-        "champion_day": found["champion_day"],
-        "rows": found["next_day"]["rows"],
-        "base_rate": found["next_day"]["base_rate"],
-        "ne": found["next_day"]["ne"],
-        "auc": found["next_day"]["auc"],
-        "prune_tax": pruned["tax"]["difference"],
-        "flops_kept": pruned["delivered"],
-        "bytes": found["bytes"]["candidate"],
+        "champion_day": told["champion_day"],
+        **{name: _there(seen, *path) for name, path in paths.items()},
     }
+
+
+def _there(seen: Evidence, *path: str) -> Any:
+    try:
+        return seen.value(*path)
+    except MissingNumberError:
+        return None

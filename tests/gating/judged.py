@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recprune.gating.evidence import Evidence
 from recprune.gating.limits import GATE_RULES
+from recprune.metrics.sums import sums_table
 from tests.makers import settings
 
 DAY, CHAMPION = "2024-01-05", "2024-01-04"
@@ -19,11 +21,18 @@ SETTINGS = settings(
         "max_megabytes": 2.0,
         "max_churn": 0.25,
         "max_latency_ratio": 2.0,
+        "slice_margin": 0.05,
+        "ne_floor": 1.0,
+        "max_rejected_share": 0.02,
+        "max_champion_age": 30,
     },
     prune={"budget": 0.2},
 )
 RULES = list(GATE_RULES)
 MEASURED = {"latency": {name: {"1": {"p50_us": 50.0}, "128": {"p50_us": 400.0}} for name in ("candidate", "champion")}}
+VALIDATION = {
+    "day": DAY, "verdict": "good", "sentence": "", "counts": {"read": 1000, "accepted": 990, "rejected": 10}
+}  # fmt: skip
 
 
 def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str = "tail", seed: int = 0) -> pl.DataFrame:
@@ -42,6 +51,43 @@ def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str =
 
 
 GOOD = scores(DAY, 4000, 0.0)
+
+
+def sliced(
+    day: str = DAY, rows: int = 4000, *, harmed: float = 0.0, noise: float = 0.02, kind: str = "tail", seed: int = 0,
+    values: int = 8,
+) -> pl.DataFrame:  # fmt: skip
+    """Return sums of two models that are alike but for noise; on group 3 the candidate's logit is off by `harmed`."""
+    draw = np.random.default_rng([rows, seed])
+    logit, group = draw.normal(-1.0, 1.0, rows), draw.integers(0, values, rows)
+    label = (draw.random(rows) < 1 / (1 + np.exp(-logit))).astype(np.float64)
+    ours = 1 / (1 + np.exp(-logit - draw.normal(0, noise, rows) - harmed * (group == 3)))
+    theirs = 1 / (1 + np.exp(-logit - draw.normal(0, noise, rows)))
+    return sums_table(day, kind, label, (ours, theirs), [("group", pl.Series(group))])
+
+
+SUMS = sliced(rows=40_000, values=4)
+
+
+def seen(
+    prune: Any = None,
+    found: Any = None,
+    pool: pl.DataFrame = GOOD,
+    *,
+    measured: Any = MEASURED,
+    sums: pl.DataFrame | None = SUMS,
+    validation: Any = VALIDATION,
+) -> Evidence:
+    """Return the evidence of a good day, with some parts changed."""
+    return Evidence(
+        day=DAY,
+        pruned=pruned() if prune is None else prune,
+        evaluation=evaluation() if found is None else found,
+        measurements=measured,
+        validation=validation,
+        pool=pool,
+        sums=sums,
+    )
 
 
 def pruned(came: int = 2, went: int = 2, *, finite: bool = True, takeover: bool = False) -> dict[str, Any]:

@@ -6,8 +6,7 @@ import pytest
 from recprune.errors import SettingsError
 from recprune.gating.limits import GATE_RULES, HARD_RULES, changed_limits
 from recprune.gating.rules import judge
-from tests.gating.judged import SETTINGS
-from tests.gating.test_rules import seen
+from tests.gating.judged import SETTINGS, seen
 
 
 def test_the_names_are_those_of_the_rules() -> None:

@@ -5,21 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.gating.evidence import Evidence
-from recprune.gating.rules import Rule, judge
-from tests.gating.judged import CHAMPION, DAY, GOOD, MEASURED, RULES, SETTINGS, evaluation, pruned, scores
+from recprune.gating.rule import Rule
+from recprune.gating.rules import judge
+from tests.gating.judged import CHAMPION, DAY, GOOD, RULES, SETTINGS, VALIDATION, evaluation, pruned, scores, seen
 from tests.makers import settings
 
 pytestmark = pytest.mark.usefixtures("workspace")
-
-
-def seen(
-    prune: dict[str, Any] | None = None, found: dict[str, Any] | None = None, pool: pl.DataFrame = GOOD,
-    measured: dict[str, Any] = MEASURED,
-) -> Evidence:  # fmt: skip
-    return Evidence(
-        day=DAY, pruned=prune or pruned(), evaluation=found or evaluation(), measurements=measured, pool=pool
-    )
 
 
 def rules(pool: pl.DataFrame = GOOD, *, finite: bool = True, **changes: Any) -> dict[str, Rule]:
@@ -28,7 +19,8 @@ def rules(pool: pl.DataFrame = GOOD, *, finite: bool = True, **changes: Any) -> 
 
 
 def ne(*pools: pl.DataFrame, champion: str = CHAMPION) -> Rule:
-    return rules(pl.concat(pools), champion=champion)["ne"]
+    rows = sum(len(pool) for pool in pools)
+    return rules(pl.concat(pools), champion=champion, tail__rows=rows)["ne"]
 
 
 def calibration(**tail: Any) -> Rule:
@@ -275,7 +267,56 @@ def test_latency_is_a_multiple_of_the_champions(candidate: float, verdict: str) 
         assert rule.reason == "the median call of 128 rows takes 2.01 times the champion's, above the limit 2"
 
 
-@pytest.mark.parametrize("latency", [{}, {"candidate": {}, "champion": {}}, {"candidate": {"1": {"p50_us": 1.0}}}])
+@pytest.mark.parametrize(
+    "latency", [{"candidate": {}, "champion": {}}, {"candidate": {"1": {}}, "champion": {"2": {}}}]
+)
 def test_without_a_measured_latency_the_day_is_held(latency: dict[str, Any]) -> None:
     [rule] = [r for r in judge(seen(measured={"latency": latency}), SETTINGS.gate) if r.name == "latency"]
-    assert (rule.verdict, rule.reason) == ("failed", "no latency was measured")
+    told = "a batch size of which both latencies are known is missing in measurements.json"
+    assert (rule.verdict, rule.reason) == ("failed", f"the rule latency cannot be judged: {told}")
+
+
+# a raised budget
+
+
+def slower(ours: float, theirs: float, times: float, asked: float = 0.36) -> Rule:
+    """Return the verdict on a candidate that keeps and takes so much more than the champion."""
+    found = evaluation(delivered={"candidate": ours, "champion": theirs})
+    day = seen({**pruned(), "asked": asked}, found, measured=measured(100.0 * times, 100.0))
+    return {rule.name: rule for rule in judge(day, SETTINGS.gate)}["latency"]
+
+
+def test_after_a_higher_budget_a_candidate_may_take_longer_as_much_as_it_may_keep() -> None:
+    rule = slower(0.36, 0.12, 5.9)
+    assert (rule.verdict, rule.limit) == ("passed", pytest.approx(6.0))
+    assert rule.reason == (
+        "the median call of 128 rows takes at most 6 times the champion's (raised 3.00 times: the candidate keeps 36 % "
+        "of the dense network, within what is asked, the champion 12 %); measurements.json has it"
+    )
+    rule = slower(0.36, 0.12, 6.1)
+    assert (rule.verdict, rule.value) == ("failed", pytest.approx(6.1))
+    assert rule.reason.startswith(
+        "the median call of 128 rows takes 6.10 times the champion's, above the limit 6 (raised"
+    )
+
+
+def test_what_is_kept_beyond_the_budget_relieves_nothing() -> None:
+    assert slower(0.36, 0.12, 2.1, asked=0.12).limit == 2.0
+    assert slower(0.36, 0.12, 5.0, asked=0.24).limit == pytest.approx(4.0)
+
+
+def test_widths_that_move_a_little_relieve_nothing() -> None:
+    assert slower(0.2, 0.195, 2.1, asked=0.2).limit == 2.0
+    assert slower(0.1, 0.2, 1.0).limit == 2.0
+
+
+# rejected rows
+
+
+@pytest.mark.parametrize(("aside", "verdict"), [(0, "passed"), (20, "passed"), (21, "failed")])
+def test_too_many_rejected_rows_fail(aside: int, verdict: str) -> None:
+    day = seen(validation=VALIDATION | {"counts": {"read": 1000, "rejected": aside}})
+    rule = {rule.name: rule for rule in judge(day, SETTINGS.gate)}["rejected"]
+    assert (rule.verdict, rule.value, rule.limit) == (verdict, aside / 1000, 0.02)
+    within = "within" if verdict == "passed" else "above"
+    assert rule.reason == f"{aside} of 1,000 rows were rejected, {aside / 10:.2f} %, {within} the limit 2 %"

@@ -9,9 +9,10 @@ from sklearn.metrics import log_loss, roc_auc_score
 from recprune.data.features import calibrating_half
 from recprune.data.partition import open_partition
 from recprune.files import artefact, read_json
+from recprune.gating.pool import Pool
 from recprune.metrics.scores import entropy
+from recprune.metrics.sums import ALL, read_sums
 from recprune.serving.scorer import Scorer
-from recprune.steps.evaluate import empty_pool
 from tests.steps.chain import (
     FIRST,
     GENESIS,
@@ -97,6 +98,35 @@ def test_the_pool_forgets_what_is_older_than_its_window() -> None:
 
 
 @pytest.mark.usefixtures("evaluated")
+def test_the_sums_by_slice_are_of_the_pools_rows() -> None:
+    ingest_and_featurize(SECOND, FIRST)
+    run_day(small(), SECOND, FIRST)
+    table = pl.read_parquet(f"scores/{SECOND}/pooled/sums.parquet")
+    losses = dict(pool(SECOND).group_by("day", "rows"))
+    assert {(day, kind) for day, kind in table.select("day", "kind").iter_rows()} == losses.keys()
+    for (day, kind), rows in losses.items():
+        sums = read_sums(table.filter((pl.col("day") == day) & (pl.col("kind") == kind)))
+        assert sums[ALL].of({"rows": 1.0}) == len(rows)
+        assert sums[ALL].of({"ours": 1.0}) == pytest.approx(rows["served"].sum())
+        assert sums[ALL].of({"theirs": 1.0}) == pytest.approx(rows["champion"].sum())
+        for feature in {feature for feature, _ in sums} - {""}:
+            of = [each.of({"rows": 1.0}) for (name, _), each in sums.items() if name == feature]
+            assert sum(of) == len(rows), feature
+    features = set(table["feature"])
+    assert "hour (UTC)" in features
+    assert any(name.endswith(", id") for name in features)
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_sums_begin_with_the_day_where_the_parent_has_none() -> None:
+    """A parent that an earlier version evaluated."""
+    with artefact(Path(f"scores/{GENESIS}/pooled"), "pooled", GENESIS, {"days": []}) as folder:
+        Pool.empty().losses.write_parquet(folder / "pooled.parquet")
+    evaluate_day(small())
+    assert set(pl.read_parquet(f"scores/{FIRST}/pooled/sums.parquet")["day"]) == {FIRST}
+
+
+@pytest.mark.usefixtures("evaluated")
 def test_latency_is_measured_once_and_all_else_is_the_same_again() -> None:
     first, measured = (bytes_of([str(REPORT), f"scores/{FIRST}/pooled"]), REPORT.read_bytes()), MEASURED.read_bytes()
     evaluate_day(small())
@@ -113,7 +143,7 @@ def test_reports_are_json_without_nan() -> None:
 
 
 def test_an_empty_pool_has_the_pools_columns() -> None:
-    assert empty_pool().schema == {
+    assert Pool.empty().losses.schema == {
         "day": pl.String, "champion_day": pl.String, "rows": pl.String, "served": pl.Float64, "champion": pl.Float64,
     }  # fmt: skip
-    assert empty_pool().is_empty()
+    assert Pool.empty().losses.is_empty()

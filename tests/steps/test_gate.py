@@ -8,7 +8,19 @@ import pytest
 from recprune.errors import RecpruneError
 from recprune.files import artefact, read_json, write_json
 from recprune.steps.gate import gate
-from tests.gating.judged import CHAMPION, DAY, GOOD, MEASURED, RULES, SETTINGS, evaluation, pruned, scores
+from tests.gating.judged import (
+    CHAMPION,
+    DAY,
+    GOOD,
+    MEASURED,
+    RULES,
+    SETTINGS,
+    SUMS,
+    VALIDATION,
+    evaluation,
+    pruned,
+    scores,
+)
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -16,12 +28,13 @@ pytestmark = pytest.mark.usefixtures("workspace")
 def run(
     pool: pl.DataFrame = GOOD, *, verdict: str = "good", churned: tuple[int, int] = (2, 2), **changes: Any
 ) -> dict[str, Any]:
-    write_json(Path("validation/verdict.json"), {"day": DAY, "verdict": verdict, "sentence": "Empty."})
+    write_json(Path("validation/verdict.json"), VALIDATION | {"verdict": verdict, "sentence": "Empty."})
     write_json(Path("prune.json"), pruned(*churned))
     write_json(Path("evaluation.json"), evaluation(**changes))
     write_json(Path("measurements.json"), MEASURED)
     with artefact(Path("pooled"), "pooled", DAY, {}) as folder:
         pool.write_parquet(folder / "pooled.parquet")
+        SUMS.write_parquet(folder / "sums.parquet")
     gate(
         SETTINGS,
         day=DAY,
