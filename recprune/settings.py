@@ -229,7 +229,13 @@ class PlanSettings:
 class ExportSettings:
     """How the served model is lowered."""
 
-    precision: Literal["fp32", "int8"]
+    precision: Literal["auto", "fp32", "int8", "dynamic_int8"]
+    """`auto`: the fastest way of writing the network down whose rounding costs less than `ne_limit`, measured once for
+    each size of a network; the others are taken as they are."""
+    batches: tuple[Count, ...]
+    """Rows of the calls that are served; by them the fastest way is chosen."""
+    ne_limit: Positive
+    """Largest relative NE that rounding to 8 bits may cost, by the upper end of its interval."""
     calibration_prior: NotNegative
     """Standard deviation, in logits, that the calibrating offset is expected to have; 0 switches it off."""
 

@@ -91,7 +91,7 @@ def prune(day: Day, trained: In, features: In, scores: In, pruned: Out, report: 
 
 
 @app.command()
-def export(day: Day, pruned: In, vocabulary: In, features: In, events: In, bundle: Out) -> None:
+def export(day: Day, pruned: In, vocabulary: In, features: In, events: In, bundle: Out, measurements: Out) -> None:
     """Lower the served network to ONNX and prove its parity with torch on real rows."""
     given = dict(locals())
     from recprune.steps.export import export as step

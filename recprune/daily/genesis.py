@@ -167,6 +167,7 @@ def _write(learned: _Learned, control: Control, schema: Schema, source: str, day
         features=Path(f"data/features/{day}"),
         events=Path(f"data/events/{day}"),
         bundle=Path(f"bundles/{day}"),
+        measurements=Path(f"reports/{day}/export/measurements.json"),
     )
     shutil.rmtree(SCRATCH / "genesis", ignore_errors=True)
     if not any(entry.event == "genesis" for entry in history.read_history()):

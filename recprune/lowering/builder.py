@@ -1,15 +1,20 @@
 """Nodes and constants of an ONNX graph as they are collected."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from recprune.lowering.external import LIMIT
 
 OPSETS = {"": 20, "ai.onnx.ml": 3}
 P_CLICK = helper.make_tensor_value_info("p_click", TensorProto.FLOAT, ["rows"])
+Section = Literal["lookups", "gathers", "interaction", "layers", "rest"]
+"""What a node is for; times are told apart by it."""
 
 
 class Builder:
@@ -17,18 +22,28 @@ class Builder:
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, onnx.TensorProto] = {}
+        self.constants: dict[str, NDArray[np.generic]] = {}
+        self.fed: dict[str, list[str]] = {}
+        """By the name of a fully connected layer the tensors it reads."""
+        self._section: Section = "rest"
+
+    @contextmanager
+    def section(self, name: Section) -> Iterator[None]:
+        """Name the nodes that are added within after what they are for."""
+        before, self._section = self._section, name
+        yield
+        self._section = before
 
     def node(self, kind: str, inputs: Sequence[str], output: str = "", domain: str = "", **attributes: Any) -> str:
         """Add a node of one output and return the output's name."""
-        own = f"recprune/{len(self.nodes)}"
+        own = self._own()
         name = output or f"{own}/{kind}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name=own, domain=domain, **attributes))
         return name
 
     def nodes_of(self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
         """Add a node of several outputs and return their names."""
-        own = f"recprune/{len(self.nodes)}"
+        own = self._own()
         names = [f"{own}/{kind}/{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, name=own, **attributes))
         return names
@@ -37,7 +52,7 @@ class Builder:
         """Add a constant, once for each name, and return its full name."""
         full = f"recprune/constant/{name}"
         if full not in self.constants:
-            self.constants[full] = numpy_helper.from_array(np.ascontiguousarray(value), full)
+            self.constants[full] = np.asarray(value, order="C")
         return full
 
     def integers(self, *values: int) -> str:
@@ -51,9 +66,22 @@ class Builder:
     def model(
         self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto] = (P_CLICK,)
     ) -> onnx.ModelProto:
-        """Return the checked model."""
-        graph = helper.make_graph(self.nodes, "recprune", inputs, outputs, list(self.constants.values()))
-        opsets = [helper.make_opsetid(domain, version) for domain, version in OPSETS.items()]
-        model = helper.make_model(graph, opset_imports=opsets, producer_name="recprune", ir_version=10)
-        onnx.checker.check_model(model)
+        """Return the model, checked if it is small enough to be; `save_model` checks a larger one.
+
+        Filled in place: protobuf copies messages by writing them, which ends at 2 GB.
+        """
+        model = onnx.ModelProto(ir_version=10, producer_name="recprune")
+        model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in OPSETS.items())
+        graph = model.graph
+        graph.name = "recprune"
+        for kept, found in ((graph.node, self.nodes), (graph.input, inputs), (graph.output, outputs)):
+            kept.extend(found)
+        for name, value in self.constants.items():
+            data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
+            graph.initializer.add(name=name, dims=value.shape, data_type=data_type, raw_data=value.tobytes())
+        if sum(value.nbytes for value in self.constants.values()) < LIMIT:
+            onnx.checker.check_model(model)
         return model
+
+    def _own(self) -> str:
+        return f"recprune/{self._section}/{len(self.nodes)}"

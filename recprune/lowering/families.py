@@ -1,67 +1,62 @@
 """What each family computes between the vectors and the logit, as nodes (`recprune.model.families` in torch).
 
-Legend: N rows of a request, V vectors read, D embedding width, C columns, P pairs read, K = C + P, H heads, E = D / H.
+Legend: N rows of a call, V vectors read, D embedding width, C columns, P pairs read, K = C + P, H heads, E = D / H.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from recprune.lowering.builder import Builder
-from recprune.lowering.interaction import Vectors, columns, columns_by_row, pairs, turned
+from recprune.lowering.interaction import Stack, column_parts, joined, pair_parts, turned
+from recprune.lowering.layers import Layers, Part
+from recprune.lowering.lowering import Lowering
 from recprune.model.families.autoint import PROJECTIONS
 from recprune.model.line import Line
 
-
-def tower(build: Builder, line: Line, part: str, x: str, offset: float = 0.0) -> str:
-    """Apply the fully connected layers of `top` or `bottom` (N, ·) → (N, ·); the offset goes to the last bias."""
-    hidden = len(getattr(line.shape, part))
-    for i in range(hidden + 1):
-        x = linear(build, line, f"{part}.{i}", x, offset if i == hidden else 0.0)
-        if i < hidden:
-            x = build.node("Relu", [x])
-    return x
+APART = ("dlrm", "deepfm")
+"""Families whose first layer is linear in each vector and each pair, so that the request's share of it is computed
+once; the others take a request's vectors once for each row."""
 
 
-def linear(build: Builder, line: Line, name: str, x: str, offset: float = 0.0) -> str:
-    """Apply a fully connected layer (N, ·) → (N, ·)."""
-    weight = build.constant(f"{name}.weight", line.weights[f"{name}.weight"].numpy())
-    bias = line.weights[f"{name}.bias"].numpy() + np.float32(offset)
-    return build.node("Gemm", [x, weight, build.constant(f"{name}.bias", bias)], transB=1)
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """What a family writes a network with."""
+
+    build: Builder
+    line: Line
+    lowering: Lowering
+    layers: Layers
 
 
-def dlrm(build: Builder, line: Line, vectors: Vectors, offset: float) -> str:
+def dlrm(writer: Writer, stacks: Sequence[Stack], offset: float) -> str:
     """Return the logits of DLRM (N, 1)."""
-    counts = line.shape.counts()
-    if not counts["pairs"]:
-        return tower(build, line, "top", columns_by_row(build, line.shape, vectors), offset)
-    parts = [columns(build, line.shape, vectors)] if counts["columns"] else []
-    return tower(build, line, "top", turned(build, joined(build, [*parts, pairs(build, line.shape, vectors)])), offset)
+    build, shape, lowering = writer.build, writer.line.shape, writer.lowering
+    parts = [*column_parts(build, shape, stacks, lowering), *pair_parts(build, shape, stacks, lowering)]
+    return writer.layers.tower("top", joined(build, parts), offset)
 
 
-def dcn(build: Builder, line: Line, vectors: Vectors, offset: float) -> str:
+def dcn(writer: Writer, stacks: Sequence[Stack], offset: float) -> str:
     """Return the logits of DCN-v2 (N, 1)."""
-    x = start = columns_by_row(build, line.shape, vectors)  # (N, C)
-    for i in range(line.shape.cross):
-        x = crossed(build, start, linear(build, line, f"cross.{i}", x), x)
-    return tower(build, line, "top", x, offset)
+    x = start = columns_by_row(writer, stacks)  # (N, C)
+    for i in range(writer.line.shape.cross):
+        layer = f"cross.{i}"
+        x = crossed(writer.build, start, writer.layers.linear(layer, [writer.layers.whole(layer, x)]), x)
+    return writer.layers.tower("top", [writer.layers.whole("top.0", x)], offset)
 
 
-def deepfm(build: Builder, line: Line, vectors: Vectors, offset: float) -> str:
+def deepfm(writer: Writer, stacks: Sequence[Stack], offset: float) -> str:
     """Return the logits of DeepFM (N, 1)."""
-    counts, shape = line.shape.counts(), line.shape
-    if not counts["pairs"]:
-        every = columns_by_row(build, shape, vectors)
-        deep = tower(build, line, "top", every, offset)
-    elif not counts["columns"]:
-        every = turned(build, pairs(build, shape, vectors))
-        deep = tower_of_nothing(build, line, offset)
+    build, shape, lowering = writer.build, writer.line.shape, writer.lowering
+    columns = column_parts(build, shape, stacks, lowering)
+    pairs = pair_parts(build, shape, stacks, lowering)
+    if columns:
+        deep = writer.layers.tower("top", joined(build, columns), offset)
     else:
-        read = columns(build, shape, vectors)  # (C, N)
-        every = turned(build, joined(build, [read, pairs(build, shape, vectors)]))  # (N, K)
-        deep = tower(build, line, "top", turned(build, read), offset)
-    return build.node("Add", [linear(build, line, "wide", every), deep])
+        deep = tower_of_nothing(build, writer.line, offset)
+    return build.node("Add", [writer.layers.linear("wide", joined(build, [*columns, *pairs])), deep])
 
 
 def tower_of_nothing(build: Builder, line: Line, offset: float) -> str:
@@ -73,12 +68,15 @@ def tower_of_nothing(build: Builder, line: Line, offset: float) -> str:
     return build.constant("top", x + np.float32(offset))
 
 
-def autoint(build: Builder, line: Line, vectors: Vectors, offset: float) -> str:
+def autoint(writer: Writer, stacks: Sequence[Stack], offset: float) -> str:
     """Return the logits of AutoInt (N, 1)."""
-    x, by_row = vectors.name, vectors.by_row
-    for i in range(line.shape.attention):
-        x = attended(build, line, f"attention.{i}", x)
-    return tower(build, line, "top", columns_by_row(build, line.shape, Vectors(x, by_row)), offset)
+    [stack] = stacks
+    x = stack.name
+    with writer.build.section("interaction"):
+        for i in range(writer.line.shape.attention):
+            x = attended(writer.build, writer.line, f"attention.{i}", x)
+    columns = columns_by_row(writer, [Stack(x, stack.places, stack.by_row)])
+    return writer.layers.tower("top", [writer.layers.whole("top.0", columns)], offset)
 
 
 def attended(build: Builder, line: Line, name: str, x: str) -> str:
@@ -108,18 +106,24 @@ def attended(build: Builder, line: Line, name: str, x: str) -> str:
 
 def crossed(build: Builder, start: str, projected: str, x: str) -> str:
     """Return x₀ ⊙ (W·x + b) + x (N, C)."""
-    return build.node("Add", [build.node("Mul", [start, projected]), x])
+    with build.section("interaction"):
+        return build.node("Add", [build.node("Mul", [start, projected]), x])
 
 
-def joined(build: Builder, parts: list[str]) -> str:
-    """Return inputs of several kinds, rows on the last axis, as one tensor (·, N)."""
-    return parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=0)
+def columns_by_row(writer: Writer, stacks: Sequence[Stack]) -> str:
+    """Return the columns that are read (N, C), of one stack."""
+    plain = Lowering(columns="picked")  # what is not read must not be there
+    [part] = column_parts(writer.build, writer.line.shape, stacks, plain)
+    with writer.build.section("interaction"):
+        return turned(writer.build, part.name) if part.turned else part.name
 
 
-LOGITS: dict[str, Callable[[Builder, Line, Vectors, float], str]] = {
+LOGITS: dict[str, Callable[[Writer, Sequence[Stack], float], str]] = {
     "dlrm": dlrm,
     "dcn": dcn,
     "deepfm": deepfm,
     "autoint": autoint,
 }
 """By the name of the family."""
+
+__all__ = ["APART", "LOGITS", "Part", "Writer", "attended", "crossed"]

@@ -3,28 +3,38 @@
 Built node by node, not traced: look-ups (`ai.onnx.ml.LabelEncoder`), numeric transforms, network and
 calibration are all in the file, so that serving cannot differ from training.
 
-Legend: N rows of a request, F features read, Q numbers, D embedding width.
+A ranking request is one user and context against N candidates. Features that are `per: request` enter once
+(R = 1) or once for each row (R = N: plain rows); what the network makes of them alone is computed on R rows and
+broadcast.
+
+Legend: N rows of a call, R requests, n either, F features read, Q numbers, D embedding width.
 """
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from recprune.data.schema import MISSING_INT, Feature, Schema
+from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
-from recprune.lowering.builder import Builder
-from recprune.lowering.families import LOGITS, tower
-from recprune.lowering.interaction import stack
+from recprune.lowering.builder import P_CLICK, Builder
+from recprune.lowering.families import APART, LOGITS, Writer
+from recprune.lowering.interaction import Stack, reads_by_row, usual_lowering
+from recprune.lowering.layers import Layers
+from recprune.lowering.look_up import count_rows, embedded, look_up, number_parts, of_request
+from recprune.lowering.lowering import Lowering, Ranges
 from recprune.model.line import Line
-from recprune.model.network import CLIP, LARGEST
-
-NO_STRING = "\x00recprune: no id"
-"""Key of a look-up table that has no ids yet."""
 
 
-def build_graph(line: Line, vocabulary: Vocabulary, schema: Schema, offset: float) -> onnx.ModelProto:
+def build_graph(
+    line: Line,
+    vocabulary: Vocabulary,
+    schema: Schema,
+    offset: float,
+    lowering: Lowering | None = None,
+    ranges: Ranges | None = None,
+) -> onnx.ModelProto:
     """Return the network as a checked ONNX model.
 
     A feature that is not read is an input all the same, so that whoever calls need not know what was pruned.
@@ -32,68 +42,111 @@ def build_graph(line: Line, vocabulary: Vocabulary, schema: Schema, offset: floa
     Args:
         line: the served line; its rows follow the vocabulary.
         vocabulary: ids to rows.
-        schema: names and types of the inputs, each of shape [N].
+        schema: names and types of the inputs, each of shape [N] or, those of the request, [R].
         offset: calibration, added to the logit.
+        lowering: how it is written down; the usual way if None.
+        ranges: of the layers' inputs; int8 needs them.
     """
-    build, shape = Builder(), line.shape
+    return _written(line, vocabulary, schema, offset, lowering, ranges).model(graph_inputs(schema))
+
+
+def watched_graph(line: Line, vocabulary: Vocabulary, schema: Schema) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
+    """Return the network as fp32 model that gives the inputs of its layers, too, and their names by layer."""
+    build = _written(line, vocabulary, schema, 0.0, Lowering(), None)
+    names = dict.fromkeys(name for fed in build.fed.values() for name in fed)
+    watched = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in names]
+    return build.model(graph_inputs(schema), [P_CLICK, *watched]), build.fed
+
+
+def _written(
+    line: Line,
+    vocabulary: Vocabulary,
+    schema: Schema,
+    offset: float,
+    lowering: Lowering | None,
+    ranges: Ranges | None,
+) -> Builder:
+    build, how = Builder(), lowering or usual_lowering(line.shape)
+    writer = Writer(build, line, how, Layers(build, line, how.layers, ranges or {}))
+    stacks = stack(writer, vocabulary, schema)
+    logit = build.reshape(LOGITS[line.shape.family](writer, stacks, offset), -1)
+    if any(s.request for s in stacks) and all(s.request for s in stacks):
+        logit = build.node("Expand", [logit, count_rows(build, schema)])
+    build.node("Sigmoid", [logit], output=P_CLICK.name)
+    return build
+
+
+def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]:
+    """Return the vectors that are read, of the request and of the rows apart where the family allows it."""
+    build, shape, reading = writer.build, writer.line.shape, writer.line.shape.reading
+    by_row, shift = reads_by_row(shape, writer.lowering), int(bool(shape.numeric))
+    request = {f.name for f in of_request(schema)}
+    read = [shape.vectors[v] for v in reading.vectors]
     numbers = None
-    if shape.numeric and 0 in shape.reading.vectors:
-        standardized = standardize(build, line, schema)
-        numbers = tower(build, line, "bottom", standardized)
-    vectors = stack(build, line, look_up(build, line, vocabulary), numbers)
-    logit = LOGITS[shape.family](build, line, vectors, offset)
-    build.node("Sigmoid", [build.reshape(logit, -1)], output="p_click")
-    return build.model([graph_input(f) for f in schema.features])
+    if shape.numeric and 0 in reading.vectors:
+        parts = number_parts(build, writer.line, schema)
+        numbers = writer.layers.tower("bottom", parts)
+        if all(part.request for part in parts):
+            request.add(read[0])
+    found = []
+    for side in (True, False) if shape.family in APART else (None,):
+        places = [i for i, name in enumerate(read) if side is None or (name in request) == side]
+        if places:
+            here = numbers if numbers is not None and places[0] == 0 else None
+            positions = [reading.vectors[i] - shift for i in places if not (here and i == 0)]
+            rows = _rows(writer, vocabulary, schema, positions, together=side is None)
+            if here and side is None and read[0] in request:
+                here = _for_each_row(build, schema, here, axis=0)
+            name = _stacked(writer, here, rows, positions, by_row=by_row)
+            found.append(Stack(name, tuple(places), by_row, request=bool(side)))
+    return found
 
 
-def graph_input(feature: Feature) -> onnx.ValueInfoProto:
-    """Return a feature as an input of the graph (N,)."""
+def _rows(
+    writer: Writer, vocabulary: Vocabulary, schema: Schema, positions: Sequence[int], together: bool
+) -> str | None:
+    """Return the table rows of features (F, n); of the request's and the others' together (F, N)."""
+    request = {f.name for f in of_request(schema)} if together else set[str]()
+    names = writer.line.shape.categorical
+    of_one = [i for i in positions if names[i] in request]
+    others = [i for i in positions if names[i] not in request]
+    build, line = writer.build, writer.line
+    once, each = (look_up(build, line, vocabulary, some) for some in (of_one, others))
+    if once is None:
+        return each
+    with build.section("lookups"):
+        spread = _for_each_row(build, schema, once, axis=1)
+        if each is None:
+            return spread
+        order = np.argsort([*of_one, *others])
+        both = build.node("Concat", [spread, each], axis=0)
+        if np.array_equal(order, np.arange(len(order))):
+            return both
+        return build.node("Gather", [both, build.constant("order", order)], axis=0)
+
+
+def _for_each_row(build: Builder, schema: Schema, x: str, axis: int) -> str:
+    """Repeat what there is one of per request (·, R) or (R, ·) for each row."""
+    parts = [count_rows(build, schema), build.integers(1)]
+    return build.node("Expand", [x, build.node("Concat", parts if axis == 0 else parts[::-1], axis=0)])
+
+
+def _stacked(writer: Writer, numbers: str | None, rows: str | None, positions: Sequence[int], by_row: bool) -> str:
+    """Return the vectors of the numbers (n, D) and of looked-up rows (F, n) as one tensor."""
+    build, parts = writer.build, []
+    with build.section("gathers"):
+        if numbers is not None:
+            parts.append(build.node("Unsqueeze", [numbers, build.integers(1 if by_row else 0)]))
+        if rows is not None:
+            parts.append(embedded(build, writer.line, rows, positions, writer.lowering, by_row))
+        return parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=1 if by_row else 0)
+
+
+def graph_inputs(schema: Schema) -> list[onnx.ValueInfoProto]:
+    """Return the features as inputs of the graph, (N,) or, those of the request, (R,)."""
     kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "string": TensorProto.STRING}
-    return helper.make_tensor_value_info(feature.name, kinds[feature.dtype], ["rows"])
-
-
-def look_up(build: Builder, line: Line, vocabulary: Vocabulary) -> str | None:
-    """Return the table rows of the features that are read (F, N); None if there are none.
-
-    The table of all features is one: a look-up gives the row within it at once.
-    """
-    read, offsets = line.shape.reading.features.tolist(), line.offsets().tolist()
-    rows = [_look_up_one(build, vocabulary, vocabulary.features[i], offsets[i]) for i in read]
-    if not rows:
-        return None
-    return build.reshape(rows[0] if len(rows) == 1 else build.node("Concat", rows, axis=0), len(rows), -1)
-
-
-def _look_up_one(build: Builder, vocabulary: Vocabulary, feature: Feature, offset: int) -> str:
-    known = vocabulary.admitted(feature.name)
-    rows = [int(r) + offset for r in known["row"]] or [offset]
-    if feature.dtype == "int64":
-        keys: dict[str, Any] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
-    else:
-        keys = {"keys_strings": known["id"].to_list() or [NO_STRING]}
-    return build.node(
-        "LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=offset, **keys
-    )
-
-
-def standardize(build: Builder, line: Line, schema: Schema) -> str:
-    """Return the numbers as the bottom tower reads them (N, 2Q): see `network.standardize`, float64 to the end."""
-    names = [f.name for f in schema.numeric]
-    joined = names[0] if len(names) == 1 else build.node("Concat", names, axis=0)
-    raw = build.node("Cast", [build.reshape(joined, len(names), -1)], to=TensorProto.DOUBLE)  # (Q, N)
-    zero, one = (build.constant(str(value), np.array(value, np.float64)) for value in (0, 1))
-    finite = _clip(build, raw, "largest", LARGEST)
-    grown = build.node("Add", [build.node("Abs", [finite]), one])
-    squeezed = build.node("Mul", [build.node("Sign", [finite]), build.node("Log", [grown])])
-    mean, deviation = (x.numpy()[:, None] for x in line.scale())
-    centred = build.node("Sub", [squeezed, build.constant("mean", mean)])
-    z = build.node("Div", [centred, build.constant("deviation", deviation)])
-    missing = build.node("IsNaN", [raw])
-    there = _clip(build, build.node("Where", [missing, zero, z]), "clip", CLIP)
-    both = build.node("Concat", [there, build.node("Cast", [missing], to=TensorProto.DOUBLE)], axis=0)  # (2Q, N)
-    return build.node("Cast", [build.node("Transpose", [both], perm=[1, 0])], to=TensorProto.FLOAT)
-
-
-def _clip(build: Builder, x: str, name: str, limit: float) -> str:
-    ends = [build.constant(f"{sign}{name}", np.array(float(f"{sign}{limit}"))) for sign in "-+"]
-    return build.node("Clip", [x, *ends])
+    request = of_request(schema)
+    return [
+        helper.make_tensor_value_info(f.name, kinds[f.dtype], ["requests" if f in request else "rows"])
+        for f in schema.features
+    ]

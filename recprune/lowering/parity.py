@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import polars as pl
 from numpy.typing import NDArray
+
+from recprune.lowering.session import feed, open_session
 
 
 def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
@@ -27,12 +28,7 @@ def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.flo
 
 
 def scores(model: Path, rows: pl.DataFrame, parts: Sequence[slice]) -> Iterator[NDArray[np.float32]]:
-    """Yield what a model file gives for each part of the rows, as one batch each."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {name: rows[name].to_numpy() for name in rows.columns}
-    feed = {name: v.astype(object) if rows[name].dtype == pl.String else v for name, v in feed.items()}
+    """Yield what a model gives for each part of the rows, as one batch each."""
+    session, columns = open_session(model), feed(rows)
     for part in parts:
-        yield session.run(["p_click"], {name: v[part] for name, v in feed.items()})[0]
+        yield session.run(["p_click"], {name: v[part] for name, v in columns.items()})[0]

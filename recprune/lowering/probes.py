@@ -17,8 +17,9 @@ from recprune.data.schema import Feature, IdType, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import Builder
 from recprune.lowering.families import attended, crossed
-from recprune.lowering.graph import build_graph, look_up, standardize
-from recprune.lowering.interaction import Vectors, columns, gathered, picked, square, turned
+from recprune.lowering.graph import build_graph
+from recprune.lowering.interaction import flattened, gathered, picked, square, turned
+from recprune.lowering.look_up import look_up, standardize
 from recprune.lowering.probe import IDLE_INPUT, Input, Probe, probe
 from recprune.model.line import Line, new_line
 from recprune.model.shape import Shape, with_every_input
@@ -115,10 +116,8 @@ def _layer(inputs: int, outputs: int) -> Probe:
 
 def _flat(count: int) -> Probe:
     width = min(16, count)
-    shape = _line(_ids(count // width), embedding=width).shape
-    shape = replace(shape, inputs=tuple(range(shape.columns)))
     x = Input("x", "float32", (count // width, 0, width))
-    return probe("flat", (count,), (x,), lambda build: columns(build, shape, Vectors("x", by_row=False)))
+    return probe("flat", (count,), (x,), lambda build: flattened(build, "x", count // width * width, by_row=False))
 
 
 def _pick(count: int) -> Probe:
@@ -143,13 +142,21 @@ def _cross(count: int) -> Probe:
 def _gathered(pairs: int, width: int) -> Probe:
     first, second = np.array(list(combinations(range(32), 2)), np.int64)[np.linspace(0, 495, pairs).astype(int)].T
     x = Input("x", "float32", (32, 0, width))
-    return probe("gathered", (pairs, width), (x,), lambda build: gathered(build, "x", first, second), work=pairs * 64)
+
+    def make(build: Builder) -> str:
+        return gathered(build, "x", "x", "pairs", (first, second))
+
+    return probe("gathered", (pairs, width), (x,), make, work=pairs * 64)
 
 
 def _square(vectors: int, width: int) -> Probe:
     x = Input("x", "float32", (0, vectors, width))
     work = vectors * vectors * width
-    return probe("square", (vectors, width), (x,), lambda build: square(build, "x", vectors), work=work)
+    return probe("square", (vectors, width), (x,), lambda build: _square_of(build, vectors), work=work)
+
+
+def _square_of(build: Builder, vectors: int) -> str:
+    return turned(build, build.reshape(square(build, "x", "x"), 0, vectors * vectors))
 
 
 def _attention(vectors: int, width: int, heads: int) -> Probe:
@@ -165,7 +172,9 @@ def _attention(vectors: int, width: int, heads: int) -> Probe:
 def _standardize(count: int) -> Probe:
     features = tuple(number(f"x{i}") for i in range(count))
     line, inputs = _line(features, embedding=4), tuple(Input(f.name, "float32", (0,)) for f in features)
-    return probe("standardize", (count,), inputs, lambda build: standardize(build, line, _schema(features)))
+    return probe(
+        "standardize", (count,), inputs, lambda build: standardize(build, line, _schema(features), range(count))
+    )
 
 
 def _look_up(dtype: IdType) -> Probe:

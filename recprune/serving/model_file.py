@@ -15,9 +15,9 @@ from recprune.serving.external import Place, place_problems
 from recprune.serving.protobuf import BYTES, WireError, count_varints, fields, signed, varints
 
 _STANDARD = (
-    "Abs", "Add", "Cast", "Clip", "Concat", "Div", "DynamicQuantizeLinear", "Gather", "Gemm", "IsNaN", "Log", "MatMul",
-    "MatMulInteger", "Mul", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Sign", "Softmax", "Split", "Sub", "Transpose",
-    "Unsqueeze", "Where",
+    "Abs", "Add", "Cast", "Clip", "Concat", "DequantizeLinear", "Div", "DynamicQuantizeLinear", "Expand", "Gather",
+    "Gemm", "IsNaN", "Log", "MatMul", "MatMulInteger", "Mul", "QuantizeLinear", "ReduceSum", "Relu", "Reshape", "Shape",
+    "Sigmoid", "Sign", "Softmax", "Split", "Sub", "Transpose", "Unsqueeze", "Where",
 )  # fmt: skip
 OPERATORS = {"": frozenset(_STANDARD), "ai.onnx.ml": frozenset({"LabelEncoder"})}
 """By domain the operators that recprune writes."""

@@ -18,8 +18,8 @@ from recprune.serving.scorer import Scorer
 from recprune.serving.signature import PublicKeys, check_signature, trusted
 
 PARITY = 1e-5
-"""Largest difference of a probability from the recorded one, fp32; int8 may differ by as much as it did from fp32,
-for CPUs round its products differently."""
+"""Largest difference of a probability from the recorded one; a rounded model may differ by as much as it did from
+fp32, for what CPUs compute differently in the last digit may round to another integer."""
 BATCHES, REPEATS = (1, 128), 200
 ROWS_A_CALL = 8192
 Columns = Mapping[str, NDArray[Any]]
@@ -118,7 +118,7 @@ def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], manifest:
         if parity.get("rows") == 0:
             return Check("parity", "told", "the bundle has no sample rows: it was made before its first day")
         return Check("parity", "failed", "the bundle's sample has no rows, though its manifest tells of some")
-    limit = max(PARITY, float(parity.get("int8", 0.0))) if manifest.get("precision") == "int8" else PARITY
+    limit = max(PARITY, float(parity.get("rounded", 0.0)))
     largest = float(np.max(np.abs(found - expected)))
     good = bool(largest <= limit)  # NaN is not
     text = f"p_click differs by at most {largest:.2g} from the recorded one on {len(expected)} rows, limit {limit:.2g}"

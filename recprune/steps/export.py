@@ -1,33 +1,40 @@
 """Export: the served network as ONNX, raw values in, `p_click` out; parity with torch on real rows."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from recprune.data.features import FeatureSet, calibrating_half, encode
+from recprune.data.features import calibrating_half, encode
 from recprune.data.partition import open_partition
 from recprune.data.schema import MISSING_INT, MISSING_STRING, Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
-from recprune.files import artefact, open_artefact
-from recprune.lowering.calibrate import fit_offset
+from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
 from recprune.lowering.card import model_card
-from recprune.lowering.graph import build_graph
-from recprune.lowering.measured import measured_time
+from recprune.lowering.choose import Network, Times, lowerings_file, ranked
+from recprune.lowering.delivered import asked_and_delivered, deliver
+from recprune.lowering.external import save_model
+from recprune.lowering.interaction import usual_lowering
+from recprune.lowering.lower import Half, lower, parity, possible, rounding_facts
+from recprune.lowering.lowering import Lowering
+from recprune.lowering.measured import COSTS, measured_time
 from recprune.lowering.parity import scores
-from recprune.lowering.write import write_model
-from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines
+from recprune.model.line import Line
 from recprune.model.threads import use_threads
 from recprune.pruning.budget import budget_for
 from recprune.serving.sample import ROWS, write_sample
 from recprune.serving.signature import SIGNING_KEY, configured, sign
-from recprune.settings import Settings
+from recprune.settings import ExportSettings, Settings
 from recprune.training.scoring import score
 
 PARITY_ROWS = 2000
+OBSERVED_ROWS = 10_000
+"""Last events of the day, from which the ranges of int8 are taken."""
 _STRANGE: dict[str, tuple[float | int | str, float | int | str]] = {
     "float32": (float("nan"), float("inf")),
     "int64": (MISSING_INT, -7),
@@ -45,45 +52,99 @@ def export(
     features: Path,
     events: Path,
     bundle: Path,
+    measurements: Path,
 ) -> None:
-    """Write `model.onnx`, its manifest and its model card."""
+    """Write `model.onnx`, its manifest and its model card, and what it delivers beside the dense network."""
     use_threads(settings.train.threads)
     lines, lineage = load_lines(pruned, day)
     partition, about = open_partition(events, day), open_artefact(features, "features", day)
     schema = Schema.from_json(about["schema"])
-    known, line = Vocabulary.load(vocabulary, schema), lines["served"]
-    tail = FeatureSet.load(features / "tail")
-    half = tail.rows(np.flatnonzero(calibrating_half(np.asarray(tail.row_hash))))
-    offset = fit_offset(np.asarray(half.label), score(line, half), settings.export.calibration_prior)
-    graph = build_graph(line, known, schema, offset)
-    rows = parity_rows(partition.scan().tail(PARITY_ROWS).collect(), schema)
-    expected = probability(score(line, encode(rows, schema, known)) + offset)
-    measured, table = measured_time(settings.prune, schema)
-    budget = budget_for(lines["dense"].shape, settings.prune, measured)
+    known = Vocabulary.load(vocabulary, schema)
+    network = Network(lines["served"], known, schema)
+    names = [f.name for f in schema.features]
+    observed = partition.scan().tail(max(OBSERVED_ROWS, about["tail_rows"])).collect()
+    half = _half(network, observed.tail(about["tail_rows"]))
+    ways, times = _ways(settings.export, network, observed.select(names))
+    lowered = lower(
+        network,
+        ways,
+        half,
+        observed.select(names),
+        SCRATCH / day,
+        prior=settings.export.calibration_prior,
+        limit=settings.export.ne_limit,
+    )
+    rows = parity_rows(observed, schema)
     manifest: dict[str, Any] = describe_inputs(schema) | {
-        "calibration_offset": offset,
-        "precision": settings.export.precision,
-        "flops": {"dense": lines["dense"].shape.flops(), "served": line.shape.flops()},
-        "budget": settings.prune.budget,
-        "asked": budget.share,
-        "delivered": budget.of(line.shape) / budget.dense,
-        "cost": budget.cost.unit,
-        **table,
-        "widths": line.shape.widths(),
-        "vocabulary": dict(zip(line.shape.categorical, line.sizes, strict=True)),
+        "calibration_offset": lowered.offset,
+        "precision": lowered.lowering.layers,
+        "lowering": asdict(lowered.lowering),
+        **rounding_facts(lowered),
+        **_budget(settings, lines, schema),
+        "vocabulary": dict(zip(network.line.shape.categorical, network.line.sizes, strict=True)),
         "finite": lineage["finite"],
         "new_line": lineage["new_line"],
         "environment": environment(settings.train.threads),
     }
     with artefact(bundle, "bundle", day, manifest) as folder:
-        file, raw = folder / "model.onnx", rows.select(f.name for f in schema.features)
-        manifest["parity"] = write_model(graph, file, settings.export.precision, raw, expected)
-        manifest["bytes"] = file.stat().st_size
-        [p_click] = scores(file, raw, [slice(0, ROWS)])
-        write_sample(folder, {name: raw[name][:ROWS].to_numpy() for name in raw.columns}, p_click)
+        file = folder / "model.onnx"
+        manifest["bytes"] = save_model(lowered.model, file)
+        logit = score(network.line, encode(rows, schema, known))
+        manifest["parity"] = parity(network, lowered, file, rows.select(names), logit)
+        [p_click] = scores(file, rows.select(names), [slice(0, ROWS)])
+        write_sample(folder, {name: rows[name][:ROWS].to_numpy() for name in names}, p_click)
         (folder / "README.md").write_text(model_card(day, manifest, partition.counts), encoding="utf-8")
     if key := configured(SIGNING_KEY):
         sign(bundle, key)
+    dense = Network(lines["dense"], known, schema)
+    kept = _measure(dense, network, bundle, observed.select(names), settings.export.batches)
+    found = {"day": day, **read_json(kept), "ways": {"chosen": str(lowered.lowering), "us": times}}
+    write_json(measurements, found)
+    for sentence in asked_and_delivered(found):
+        print(sentence)  # noqa: T201
+
+
+def _half(network: Network, tail: pl.DataFrame) -> Half:
+    """Return the calibrating half of the tail with torch's logits."""
+    features = encode(tail, network.schema, network.vocabulary)
+    chosen = np.flatnonzero(calibrating_half(features.row_hash))
+    half = features.rows(chosen)
+    raw = tail[chosen].select(f.name for f in network.schema.features)
+    return Half(raw, half.label, score(network.line, half))
+
+
+def _ways(settings: ExportSettings, network: Network, rows: pl.DataFrame) -> tuple[list[Lowering], Times]:
+    """Return the ways that may be taken, the fastest first, and what was measured."""
+    usual = usual_lowering(network.line.shape)
+    if settings.precision != "auto":
+        return possible([replace(usual, layers=settings.precision)], rows, network), {}
+    if rows.is_empty():
+        return [usual], {}
+    return ranked(network, rows, settings.batches, lowerings_file(COSTS))
+
+
+def _budget(settings: Settings, lines: Mapping[str, Line], schema: Schema) -> dict[str, Any]:
+    """Return what was asked of the served network and what it has."""
+    measured, table = measured_time(settings.prune, schema)
+    dense, served = lines["dense"].shape, lines["served"].shape
+    budget = budget_for(dense, settings.prune, measured)
+    return {
+        "flops": {"dense": dense.flops(), "served": served.flops()},
+        "budget": settings.prune.budget,
+        "asked": budget.share,
+        "delivered": budget.of(served) / budget.dense,
+        "cost": budget.cost.unit,
+        **table,
+        "widths": served.widths(),
+    }
+
+
+def _measure(dense: Network, served: Network, bundle: Path, rows: pl.DataFrame, batches: Sequence[int]) -> Path:
+    """Measure the bundle against the dense network's fp32 export, once: a resumed step reuses the values."""
+    kept = SCRATCH / bundle.name / f"delivered-{manifest_digest(bundle)[:16]}.json"
+    if not kept.exists():
+        write_json(kept, deliver(dense, served, bundle / "model.onnx", rows, batches, SCRATCH / bundle.name))
+    return kept
 
 
 def describe_inputs(schema: Schema) -> dict[str, Any]:

@@ -40,11 +40,6 @@ def test_every_line_is_timed_in_both_precisions_and_sizes(
     assert list(Path("scratch/latency").iterdir()) == []
 
 
-def test_other_warnings_are_still_heard(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger().warning("Something else.")
-    assert caplog.messages == ["Something else."]
-
-
 def test_a_line_that_learns_no_more_knows_no_later_ids(stream: Stream, lines: dict[str, Line]) -> None:
     vocabulary, frozen = stream.vocabulary(), lines["frozen"]
     known = known_ids(vocabulary, frozen)

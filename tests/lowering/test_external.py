@@ -18,7 +18,7 @@ from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import artefact
 from recprune.lowering.external import PAGE, _attribute_bytes, save_model
 from recprune.lowering.graph import build_graph
-from recprune.lowering.int8 import quantize
+from recprune.lowering.lowering import Lowering
 from recprune.serving.sample import write_sample
 from recprune.serving.scorer import Scorer
 from recprune.serving.verify import verify
@@ -33,9 +33,10 @@ BUNDLE = Path("bundles/2024-01-05")
 pytestmark = pytest.mark.usefixtures("workspace")
 
 
-def graph_of(family: str = "dlrm", learned: int = 60) -> onnx.ModelProto:
+def graph_of(family: str = "dlrm", learned: int = 60, lowering: Lowering | None = None) -> onnx.ModelProto:
     model = served(FEATURES, model=replace(SMALL, family=family, embedding=16, top=(64, 32)), learned=learned)
-    return build_graph(model.line, model.vocabulary, model.schema, model.offset)
+    ranges = {name: (-1.0, 1.0) for name, _, _ in model.line.shape.layers()}
+    return build_graph(model.line, model.vocabulary, model.schema, model.offset, lowering, ranges)
 
 
 def made(graph: onnx.ModelProto, *, limit: int = LIMIT) -> Scorer:
@@ -53,31 +54,15 @@ def made(graph: onnx.ModelProto, *, limit: int = LIMIT) -> Scorer:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_scores_are_those_of_one_file(family: str, precision: str) -> None:
-    graph = graph_of(family)
-    if precision == "int8":
-        onnx.save(graph, "fp32.onnx")
-        quantize(Path("fp32.onnx"), Path("int8.onnx"))
-        graph = onnx.load("int8.onnx")
+@pytest.mark.parametrize("lowering", [Lowering(), Lowering(layers="int8", rows="uint8")], ids=str)
+def test_scores_are_those_of_one_file(family: str, lowering: Lowering) -> None:
+    graph = graph_of(family, lowering=lowering)
     rows = rows_of(served(FEATURES).schema, 200, seed=3)
     whole = made(graph, limit=10**9).score(rows)
     assert [file.name for file in BUNDLE.iterdir() if "data" in file.name] == []
     scorer = made(graph)
     assert (BUNDLE / "model.data").stat().st_size > LIMIT
     assert scorer.score(rows).tolist() == whole.tolist()
-
-
-def test_int8_of_a_model_of_two_files() -> None:
-    graph = graph_of()
-    save_model(graph, Path("fp32.onnx"), LIMIT)
-    assert Path("fp32.data").exists()
-    quantize(Path("fp32.onnx"), Path("int8.onnx"))
-    onnx.save(graph, "whole.onnx")
-    quantize(Path("whole.onnx"), Path("expected.onnx"))
-    rows = rows_of(served(FEATURES).schema, 50, seed=3)
-    found = made(onnx.load("int8.onnx")).score(rows)
-    assert found.tolist() == made(onnx.load("expected.onnx"), limit=10**9).score(rows).tolist()
 
 
 def test_verify_proves_a_bundle_of_two_files() -> None:
@@ -130,7 +115,7 @@ def test_tensors_begin_on_pages_one_after_the_other() -> None:
 
 
 def test_values_that_are_no_raw_bytes_are_moved_too() -> None:
-    """As the int8 of ONNX Runtime writes some."""
+    """As other tools write them."""
     graph = graph_of()
     for tensor in graph.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:

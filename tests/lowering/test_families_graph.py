@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +12,6 @@ from hypothesis import strategies as st
 from recprune.data.schema import Feature, ids, number
 from recprune.lowering.builder import Builder
 from recprune.lowering.graph import build_graph
-from recprune.lowering.int8 import quantize
 from recprune.lowering.interaction import DENSE_PAIRS
 from recprune.model.families import FAMILIES
 from recprune.pruning.shrink import keep_groups
@@ -133,17 +129,6 @@ def test_the_calibration_is_on_the_logit(family: str) -> None:
     assert sure.any()
     p, q = p[sure], q[sure]
     assert np.log(q / (1 - q)) - np.log(p / (1 - p)) == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_int8_keeps_the_probabilities_near(family: str, tmp_path: Path) -> None:
-    model = dense(family, embedding=16)
-    model.line.weights = {name: 0.3 * w for name, w in model.line.weights.items()}
-    rows = rows_of(model.schema, 100, seed=4)
-    onnx.save(build_graph(model.line, model.vocabulary, model.schema, model.offset), tmp_path / "fp32.onnx")
-    quantize(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
-    found = ort.InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
-    assert run(found, model.raw(rows)) == pytest.approx(model.expected(rows), abs=0.05)
 
 
 def test_every_family_has_a_lowering() -> None:

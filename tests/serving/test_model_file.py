@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -18,19 +18,27 @@ from onnx import TensorProto, helper, numpy_helper
 from recprune.data.schema import ids, number
 from recprune.errors import DamagedArtefactError
 from recprune.lowering.graph import build_graph
-from recprune.lowering.int8 import quantize
+from recprune.lowering.lowering import Lowering, Precision
 from recprune.serving.model_file import OPERATORS, _of_tensor, check_model
 from recprune.serving.protobuf import WireError, count_varints, fields, signed, varints
 from tests.lowering.served import SMALL, served
 from tests.networks import FAMILIES
 
-FEATURES = (ids("user", "int64"), ids("item"), ids("shop"), number("price"))
+FEATURES = (ids("user", "int64", "request"), ids("item"), ids("shop"), number("price"))
+EVERY = [
+    Lowering(layers=layers, rows=rows, columns=columns, pairs=pairs)
+    for layers in get_args(Precision)
+    for rows in ("fp32", "uint8")
+    for columns in ("picked", "whole")
+    for pairs in ("gathered", "square", "whole")
+]
 MUTANTS = int(os.environ.get("RECPRUNE_MUTANTS", "5000"))
 
 
-def model_of(family: str = "dlrm") -> onnx.ModelProto:
+def model_of(family: str = "dlrm", lowering: Lowering | None = None) -> onnx.ModelProto:
     made = served(FEATURES, model=replace(SMALL, family=family))
-    return build_graph(made.line, made.vocabulary, made.schema, made.offset)
+    ranges = {name: (-1.0, 1.0) for name, _, _ in made.line.shape.layers()}
+    return build_graph(made.line, made.vocabulary, made.schema, made.offset, lowering, ranges)
 
 
 MODEL = model_of()
@@ -52,13 +60,9 @@ def changed(change: Callable[[onnx.ModelProto], object]) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_what_recprune_writes_is_let_through(family: str, precision: str, tmp_path: Path) -> None:
-    file = tmp_path / "model.onnx"
-    onnx.save(model_of(family), file)
-    if precision == "int8":
-        file = file.rename(tmp_path / "fp32.onnx")
-        quantize(file, tmp_path / "model.onnx")
+@pytest.mark.parametrize("lowering", EVERY, ids=str)
+def test_what_recprune_writes_is_let_through(family: str, lowering: Lowering, tmp_path: Path) -> None:
+    onnx.save(model_of(family, lowering), tmp_path / "model.onnx")
     check_model(tmp_path / "model.onnx")
     graph = onnx.load(tmp_path / "model.onnx").graph
     assert {(node.domain, node.op_type) for node in graph.node} <= {(d, o) for d, ops in OPERATORS.items() for o in ops}

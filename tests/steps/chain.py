@@ -89,6 +89,7 @@ def export_day(chosen: Settings, day: str = FIRST) -> None:
     export(
         chosen, day=day, pruned=Path(f"models/{day}/pruned"), vocabulary=Path(f"vocab/{day}"),
         features=Path(f"data/features/{day}"), events=Path(f"data/events/{day}"), bundle=Path(f"bundles/{day}"),
+        measurements=Path(f"reports/{day}/export/measurements.json"),
     )  # fmt: skip
 
 

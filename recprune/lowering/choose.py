@@ -1,0 +1,167 @@
+"""Which way of writing a network down is fastest: measured on this machine, once for networks of the same sizes."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+from recprune.data.schema import Schema
+from recprune.data.vocabulary import Vocabulary
+from recprune.files import read_json, write_json
+from recprune.lowering.cost_table import cpu_name
+from recprune.lowering.families import APART
+from recprune.lowering.graph import build_graph
+from recprune.lowering.interaction import DENSE_PAIRS, usual_lowering
+from recprune.lowering.look_up import of_request
+from recprune.lowering.lowering import Lowering
+from recprune.lowering.session import Feed, feed, open_session
+from recprune.model.line import Line
+from recprune.model.shape import Shape
+
+FORMAT = 1
+IDS = 1000
+"""Ids per feature in the models that are timed: the ways differ in what comes after the look-ups."""
+ROUNDS, SECONDS = 7, 0.01
+"""Each round times every way, so long each; the quietest round counts."""
+
+Times = Mapping[str, Mapping[str, float]]
+"""By way and batch size the median microseconds of a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a graph is built of."""
+
+    line: Line
+    vocabulary: Vocabulary
+    schema: Schema
+
+
+def ways(shape: Shape) -> list[Lowering]:
+    """Return the ways worth measuring: every layout in fp32; the other precisions come with the best one."""
+    columns = ["picked"] + ["whole"] * (shape.family in APART and shape.reading.columns is not None)
+    pairs = len(shape.reading.first)
+    few = pairs <= 4 * DENSE_PAIRS * len(shape.reading.vectors)
+    products = (["gathered"] if few else []) + ["square", "whole"] if pairs else ["gathered"]
+    return [Lowering(columns=c, pairs=p) for c, p in product(columns, products)]  # type: ignore[arg-type]
+
+
+def precise_ways(layout: Lowering) -> list[Lowering]:
+    """Return a layout in every precision."""
+    every = product(("fp32", "int8", "dynamic_int8"), ("fp32", "uint8"))
+    return [replace(layout, layers=layers, rows=rows) for layers, rows in every]  # type: ignore[arg-type]
+
+
+def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: Path) -> tuple[list[Lowering], Times]:
+    """Return the ways of writing a network down, the fastest first, and what was measured.
+
+    By the geometric mean of a call's times over the batch sizes. Networks of the same sizes are measured once:
+    the file keeps the times, so that a step that is run again chooses the same. Layers that take their scales from
+    the call are measured and not among the ways: a row's probability would depend on the rows that it is called with.
+
+    Args:
+        network: what is written down.
+        rows: raw feature values, of which the calls are made; one at least.
+        batches: rows of the calls that are served.
+        file: keeps what was measured on this machine, with this version of ONNX Runtime.
+    """
+    about = _about(network, batches)
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    kept: dict[str, Any] = read_json(file) if file.exists() else {"format": FORMAT, "unit": "us", "networks": {}}
+    if key not in kept["networks"]:
+        small = _small(network)
+        calls = {n: _call(network.schema, rows, n) for n in batches}
+        times = measure(small, ways(network.line.shape), calls)
+        layout = _fastest(ways(network.line.shape), times)[0]
+        times |= measure(small, precise_ways(layout), calls)  # the layout again, beside what it competes with
+        kept["networks"][key] = {"about": about, "layout": str(layout), "us": times}
+        write_json(file, kept)
+    found: Times = kept["networks"][key]["us"]
+    every = ways(network.line.shape)
+    layout = next(way for way in every if str(way) == kept["networks"][key]["layout"])
+    alike = [way for way in precise_ways(layout) if way.layers != "dynamic_int8"]
+    return _fastest([*every, *alike[1:]], found), found
+
+
+def lowerings_file(folder: Path) -> Path:
+    """Return where the times of this machine are kept."""
+    return folder / f"{cpu_name()}-{ort.__version__}-lowerings.json"
+
+
+def measure(network: Network, every: Sequence[Lowering], calls: Mapping[int, Feed]) -> dict[str, dict[str, float]]:
+    """Return by way and batch size the median microseconds of a call in the quietest round.
+
+    The clock is the thread's own: what other programs take from this one is no property of a way.
+    """
+    ranges = {name: (-1.0 if name.endswith(".0") else 0.0, 1.0) for name, _, _ in network.line.shape.layers()}
+    sessions = {}
+    for way in every:
+        model = build_graph(network.line, network.vocabulary, network.schema, 0.0, way, ranges)
+        sessions[str(way)] = open_session(model.SerializeToString())
+    found: dict[str, dict[str, float]] = {str(way): {} for way in every}
+    for n, call in calls.items():
+        for name in list(sessions) * ROUNDS:
+            taken = _median(sessions[name], call)
+            found[name][str(n)] = round(min(taken, found[name].get(str(n), math.inf)), 3)
+    return found
+
+
+def _median(session: ort.InferenceSession, call: Feed) -> float:
+    def once() -> float:
+        start = time.thread_time_ns()
+        session.run(["p_click"], call)
+        return (time.thread_time_ns() - start) / 1000
+
+    first = min(once(), once())
+    return median(once() for _ in range(max(3, int(1e6 * SECONDS / first))))
+
+
+def _fastest(every: Sequence[Lowering], times: Times) -> list[Lowering]:
+    def mean(way: Lowering) -> float:
+        return sum(math.log(us) for us in times[str(way)].values())
+
+    return sorted(every, key=mean)
+
+
+def _about(network: Network, batches: Sequence[int]) -> dict[str, Any]:
+    """Return all that the times depend on."""
+    shape, schema = network.line.shape, network.schema
+    read = {shape.vectors[v] for v in shape.reading.vectors}
+    request = {f.name for f in of_request(schema)}
+    return {
+        "family": shape.family,
+        "counts": shape.counts(),
+        "embedding": shape.embedding,
+        "attention": [shape.attention, shape.heads],
+        "cross": shape.cross,
+        "inputs": [[f.dtype, f.name in request, f.name in read] for f in schema.features],
+        "usual": str(usual_lowering(shape)),
+        "batches": list(batches),
+    }
+
+
+def _small(network: Network) -> Network:
+    """Return the network with few ids: times of its parts are the same, and it is built at once."""
+    line, vocabulary = network.line, network.vocabulary
+    tables = {name: table.filter(pl.col("row") <= IDS) for name, table in vocabulary.tables.items()}
+    starts, sizes = line.offsets().tolist(), [min(size, IDS + 1) for size in line.sizes]
+    kept = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, sizes, strict=True)])
+    weights = {**line.weights, "embedding": line.weights["embedding"][kept]}
+    return Network(
+        replace(line, sizes=tuple(sizes), weights=weights), replace(vocabulary, tables=tables), network.schema
+    )
+
+
+def _call(schema: Schema, rows: pl.DataFrame, count: int) -> Feed:
+    names = [f.name for f in schema.features]
+    return feed(rows.select(names)[np.resize(np.arange(len(rows)), count)], {f.name for f in of_request(schema)})

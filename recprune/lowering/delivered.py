@@ -1,0 +1,155 @@
+"""Asked and delivered: the bundle's model against the dense network's fp32 export, calls interleaved.
+
+Both take the same raw inputs: what is compared is what would be served.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import polars as pl
+
+from recprune.data.schema import Schema
+from recprune.lowering.choose import Network
+from recprune.lowering.graph import build_graph
+from recprune.lowering.look_up import of_request
+from recprune.lowering.session import Feed, feed, model_bytes, open_session, written
+
+BATCHES = (1, 16, 128, 1024)
+SECONDS = 0.4
+"""Of calls, for each batch size."""
+PROFILED = 30
+"""Calls that are profiled."""
+
+
+def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> dict[str, Any]:
+    """Return for each model median and 99th percentile per batch size, and what the time is spent on.
+
+    Args:
+        models: by name; `dense` is called with plain rows, the others with one request where the schema has such.
+        rows: raw feature values, of which the calls are made; one at least.
+        schema: of the features.
+
+    Returns:
+        `us_per_row` by batch size, model and percentile; `spent` by model and section, microseconds a row at
+        128 rows; `threads` and `onnxruntime`.
+    """
+    sessions = {name: open_session(model) for name, model in models.items()}
+    request = {f.name for f in of_request(schema)}
+    timed = {str(n): _interleaved(sessions, _calls(models, rows, n, request), n) for n in BATCHES}
+    calls = _calls(models, rows, 128, request)
+    spent = {name: _spent(model, calls[name], 128) for name, model in models.items()}
+    return {"us_per_row": timed, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
+
+
+def _calls(models: Mapping[str, Any], rows: pl.DataFrame, count: int, request: set[str]) -> dict[str, Feed]:
+    batch = rows[np.resize(np.arange(len(rows)), count)]
+    return {name: feed(batch, () if name == "dense" else request) for name in models}
+
+
+def _interleaved(
+    sessions: Mapping[str, ort.InferenceSession], calls: Mapping[str, Feed], count: int
+) -> dict[str, dict[str, float]]:
+    """Return percentiles of microseconds a row; the models take turns, so that noise hits them alike."""
+    taken: dict[str, list[float]] = {name: [] for name in sessions}
+    end = time.perf_counter() + SECONDS
+    while time.perf_counter() < end or len(next(iter(taken.values()))) < 12:
+        for name, session in sessions.items():
+            start = time.perf_counter()
+            session.run(["p_click"], calls[name])
+            taken[name].append(time.perf_counter() - start)
+    found = {}
+    for name, seconds in taken.items():
+        middle, high = np.percentile(np.array(seconds[2:]) * 1e6 / count, [50, 99])
+        found[name] = {"p50": round(float(middle), 3), "p99": round(float(high), 3)}
+    return found
+
+
+def _spent(model: Path, call: Feed, count: int) -> dict[str, float]:
+    """Return microseconds a row by section, from ONNX Runtime's profile: sums over nodes of the median call."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(model, Path(folder) / "profile")
+        for _ in range(PROFILED):
+            session.run(["p_click"], call)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    nodes: dict[str, list[float]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            nodes.setdefault(event["name"], []).append(event["dur"])
+    spent: dict[str, float] = {}
+    for name, durations in nodes.items():
+        section = section_of(name)
+        spent[section] = spent.get(section, 0.0) + float(np.median(durations)) / count
+    return {section: round(us, 3) for section, us in sorted(spent.items())}
+
+
+def section_of(node: str) -> str:
+    """Return what a node is for, by its name; ONNX Runtime keeps the name of one node where it joins several.
+
+    >>> section_of("recprune/lookups/3_kernel_time"), section_of("fused recprune/layers/40/Relu_kernel_time")
+    ('lookups', 'layers')
+    >>> section_of("Transpose_token_3_kernel_time")
+    'rest'
+    """
+    _, found, tail = node.partition("recprune/")
+    return tail.split("/")[0] if found else "rest"
+
+
+def deliver(
+    dense: Network, served: Network, file: Path, rows: pl.DataFrame, batches: Sequence[int], folder: Path
+) -> dict[str, Any]:
+    """Return what the served network's file has and takes beside the dense network's fp32 export.
+
+    Args:
+        dense: the dense network.
+        served: the served one.
+        file: its model.
+        rows: raw feature values; without any nothing is timed.
+        batches: rows of the calls that are served.
+        folder: where the dense network's model is written for the while.
+
+    Returns:
+        `facts` (weights, FLOPs, bytes), what `compare` returns, and `sparse`: whether the file is smaller than the
+        dense export, or faster at a batch size that is served.
+    """
+    model = build_graph(dense.line, dense.vocabulary, dense.schema, 0.0)
+    with written(model, folder) as plain:
+        return _delivered(dense, served, {"dense": plain, "served": file}, rows, batches)
+
+
+def _delivered(
+    dense: Network, served: Network, files: Mapping[str, Path], rows: pl.DataFrame, batches: Sequence[int]
+) -> dict[str, Any]:
+    both = {"dense": dense.line, "served": served.line}
+    facts = {
+        "weights": {name: sum(line.weights[n].numel() for n in line.layer_names()) for name, line in both.items()},
+        "FLOPs": {name: line.shape.flops() for name, line in both.items()},
+        "bytes": {name: model_bytes(file) for name, file in files.items()},
+    }
+    found = compare(files, rows, dense.schema) if len(rows) else {"us_per_row": {}}
+    timed = [found["us_per_row"][str(n)] for n in batches if str(n) in found["us_per_row"]]
+    faster = any(times["served"]["p50"] < times["dense"]["p50"] for times in timed)
+    return {"facts": facts, **found, "sparse": faster or facts["bytes"]["served"] < facts["bytes"]["dense"]}
+
+
+def asked_and_delivered(measured: Mapping[str, Any]) -> list[str]:
+    """Return lines that say what `deliver` found."""
+    lines = [
+        f"{what}: {values['served']:,.0f} of the dense network's {values['dense']:,.0f} "
+        f"({100 * values['served'] / values['dense']:.1f} %)"
+        for what, values in measured["facts"].items()
+    ]
+    for batch, times in measured["us_per_row"].items():
+        ours, dense = times["served"], times["dense"]
+        lines.append(
+            f"{batch} rows: {ours['p50']:.2f} µs a row (p99 {ours['p99']:.2f}), dense {dense['p50']:.2f} "
+            f"(p99 {dense['p99']:.2f}): {dense['p50'] / ours['p50']:.2f} × as fast"
+        )
+    if not measured["sparse"]:
+        lines.append("the file is neither smaller than the dense network's nor faster: it is not called sparse.")
+    return lines

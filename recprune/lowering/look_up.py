@@ -1,0 +1,151 @@
+"""From raw values to vectors, as nodes: look-ups, the embedding table, numbers.
+
+Legend: n rows (R of requests, N of a call), F features read, Q numbers, V vectors, D embedding width.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from recprune.data.schema import MISSING_INT, Feature, Schema
+from recprune.data.vocabulary import Vocabulary
+from recprune.lowering.builder import Builder
+from recprune.lowering.layers import Part
+from recprune.lowering.lowering import Lowering
+from recprune.model.line import Line
+from recprune.model.network import CLIP, LARGEST
+
+NO_STRING = "\x00recprune: no id"
+"""Key of a look-up table that has no ids yet."""
+LEVELS = 255
+"""Steps of an 8-bit number."""
+
+
+def of_request(schema: Schema) -> tuple[Feature, ...]:
+    """Return the features of which a call has one value; none if no feature is of the row."""
+    found = tuple(f for f in schema.features if f.per == "request")
+    return found if len(found) < len(schema.features) else ()
+
+
+def count_rows(build: Builder, schema: Schema) -> str:
+    """Return the number of rows of the call (1,)."""
+    request = of_request(schema)
+    return build.node("Shape", [next(f.name for f in schema.features if f not in request)])
+
+
+def look_up(build: Builder, line: Line, vocabulary: Vocabulary, positions: Sequence[int] | None = None) -> str | None:
+    """Return the table rows of the features that are read (F, n); None if there are none.
+
+    The table of all features is one: a look-up gives the row within it at once.
+
+    Args:
+        build: where the nodes go.
+        line: says which features are read, and where their rows begin.
+        vocabulary: ids to rows.
+        positions: of some of the features that are read; None for all.
+    """
+    read = line.shape.reading.features.tolist() if positions is None else positions
+    offsets = line.offsets().tolist()
+    with build.section("lookups"):
+        rows = [_look_up_one(build, vocabulary, vocabulary.features[i], offsets[i]) for i in read]
+        if not rows:
+            return None
+        return build.reshape(rows[0] if len(rows) == 1 else build.node("Concat", rows, axis=0), len(rows), -1)
+
+
+def _look_up_one(build: Builder, vocabulary: Vocabulary, feature: Feature, offset: int) -> str:
+    known = vocabulary.admitted(feature.name)
+    rows = [int(r) + offset for r in known["row"]] or [offset]
+    if feature.dtype == "int64":
+        keys: dict[str, Any] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
+    else:
+        keys = {"keys_strings": known["id"].to_list() or [NO_STRING]}
+    return build.node(
+        "LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=offset, **keys
+    )
+
+
+def embedded(build: Builder, line: Line, rows: str, positions: Sequence[int], lowering: Lowering, by_row: bool) -> str:
+    """Return the vectors of looked-up rows (F, n) → (n, F, D) or (F, n, D).
+
+    Args:
+        build: where the nodes go.
+        line: its whole table becomes one constant.
+        rows: of the table.
+        positions: which features they are of.
+        lowering: as what numbers the table is kept.
+        by_row: which layout is asked.
+    """
+    with build.section("gathers"):
+        index = build.node("Transpose", [rows], perm=[1, 0]) if by_row else rows
+        table = line.weights["embedding"].numpy()
+        if lowering.rows == "fp32":
+            return build.node("Gather", [build.constant("embedding", table), index], axis=0)
+        whole, scales, zeros = quantized_rows(table, line.sizes)
+        found = build.node("Gather", [build.constant("embedding", whole), index], axis=0)
+        of_these, name = list(positions), ",".join(map(str, positions))
+        scale = build.constant(f"embedding.scale/{name}", scales[of_these])
+        zero = build.constant(f"embedding.zero/{name}", zeros[of_these])
+        return build.node("DequantizeLinear", [found, scale, zero], axis=1 if by_row else 0)
+
+
+def quantized_rows(
+    table: NDArray[np.float32], sizes: Sequence[int]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the table as 8-bit integers, and each feature's scale and zero point: x ≈ scale · (q − zero).
+
+    Args:
+        table: rows of all features (R, D).
+        sizes: rows of each feature.
+    """
+    whole = np.zeros(table.shape, np.uint8)
+    scales, zeros, start = np.ones(len(sizes), np.float32), np.zeros(len(sizes), np.uint8), 0
+    for i, size in enumerate(sizes):
+        rows = table[start : start + size]
+        low, high = min(0.0, float(rows.min(initial=0.0))), max(0.0, float(rows.max(initial=0.0)))
+        if high > low:
+            scales[i] = (high - low) / LEVELS
+            zeros[i] = np.clip(round(-low / float(scales[i])), 0, LEVELS)
+        whole[start : start + size] = np.clip(np.rint(rows / scales[i]) + zeros[i], 0, LEVELS)
+        start += size
+    return whole, scales, zeros
+
+
+def number_parts(build: Builder, line: Line, schema: Schema) -> list[Part]:
+    """Return the numbers as the bottom tower reads them, a part of those of the request and one of the others."""
+    request = [f in of_request(schema) for f in schema.numeric]
+    found = []
+    with build.section("rest"):
+        for side in (True, False):
+            places = [i for i, r in enumerate(request) if r == side]
+            if places:
+                index = np.array([*places, *(len(request) + i for i in places)])
+                found.append(Part(standardize(build, line, schema, places), index, turned=True, request=side))
+    return found
+
+
+def standardize(build: Builder, line: Line, schema: Schema, places: Sequence[int]) -> str:
+    """Return numbers as the bottom tower reads them (2Q, n): see `network.standardize`, float64 to the end."""
+    names = [schema.numeric[i].name for i in places]
+    side = ",".join(map(str, places))
+    joined = names[0] if len(names) == 1 else build.node("Concat", names, axis=0)
+    raw = build.node("Cast", [build.reshape(joined, len(names), -1)], to=TensorProto.DOUBLE)  # (Q, n)
+    zero, one = (build.constant(str(value), np.array(value, np.float64)) for value in (0, 1))
+    finite = _clip(build, raw, "largest", LARGEST)
+    grown = build.node("Add", [build.node("Abs", [finite]), one])
+    squeezed = build.node("Mul", [build.node("Sign", [finite]), build.node("Log", [grown])])
+    mean, deviation = (x.numpy()[list(places), None] for x in line.scale())
+    centred = build.node("Sub", [squeezed, build.constant(f"mean/{side}", mean)])
+    z = build.node("Div", [centred, build.constant(f"deviation/{side}", deviation)])
+    missing = build.node("IsNaN", [raw])
+    there = _clip(build, build.node("Where", [missing, zero, z]), "clip", CLIP)
+    both = build.node("Concat", [there, build.node("Cast", [missing], to=TensorProto.DOUBLE)], axis=0)  # (2Q, n)
+    return build.node("Cast", [both], to=TensorProto.FLOAT)
+
+
+def _clip(build: Builder, x: str, name: str, limit: float) -> str:
+    ends = [build.constant(f"{sign}{name}", np.array(float(f"{sign}{limit}"))) for sign in "-+"]
+    return build.node("Clip", [x, *ends])

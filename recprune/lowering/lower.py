@@ -1,0 +1,151 @@
+"""A network becomes a model: the fastest way whose rounding costs no more than is allowed, proved against torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import polars as pl
+from numpy.typing import NDArray
+
+from recprune.errors import RecpruneError
+from recprune.lowering.calibrate import fit_offset
+from recprune.lowering.choose import Network
+from recprune.lowering.graph import build_graph
+from recprune.lowering.interaction import usual_lowering
+from recprune.lowering.lowering import Lowering, Ranges
+from recprune.lowering.parity import largest_difference, scores
+from recprune.lowering.ranges import input_ranges
+from recprune.lowering.session import written
+from recprune.metrics.intervals import Paired, paired
+from recprune.metrics.scores import log_losses, probability
+
+PART = 128
+"""Rows of a call by which rounding is judged: where scales are taken from the call, it matters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """The calibrating half of the tail: it calibrates and chooses the lowering, and never gates."""
+
+    rows: pl.DataFrame
+    """Raw feature values, a column per input."""
+    label: NDArray[np.float32]
+    logit: NDArray[np.float64]
+    """Torch's, without an offset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A model and how it came about."""
+
+    model: onnx.ModelProto
+    lowering: Lowering
+    offset: float
+    """Calibration on the logit."""
+    rounding: Paired | None
+    """NE of the model against that of the same network in fp32; None where nothing was rounded."""
+    refused: dict[str, Paired]
+    """Faster ways whose rounding costs too much, or cannot be judged."""
+
+
+def lower(
+    network: Network,
+    ways: Sequence[Lowering],
+    half: Half,
+    observed: pl.DataFrame,
+    folder: Path,
+    *,
+    prior: float,
+    limit: float,
+) -> Lowered:
+    """Return the first way that is allowed, calibrated.
+
+    Args:
+        network: what is written down.
+        ways: the fastest first; the last is taken whatever its rounding costs.
+        half: rows that judge.
+        observed: raw feature values from which the ranges of the layers' inputs are taken.
+        folder: where models that are tried are written for the while.
+        prior: see `fit_offset`.
+        limit: largest relative NE that rounding may cost, by the upper end of its interval.
+    """
+    exact = fit_offset(half.label, half.logit, prior)
+    losses = log_losses(half.label, probability(half.logit + exact))
+    ranges: Ranges | None = None
+    refused: dict[str, Paired] = {}
+    for way in ways:
+        if way.exact:
+            return Lowered(_built(network, exact, way, None), way, exact, None, refused)
+        if way.layers == "int8" and ranges is None:
+            ranges = input_ranges(network.line, network.vocabulary, network.schema, observed, folder)
+        logit = _logits(_built(network, 0.0, way, ranges), half.rows, folder)
+        offset = fit_offset(half.label, logit, prior)
+        rounding = paired(log_losses(half.label, probability(logit + offset)), losses)
+        if way is ways[-1] or (rounding.high is not None and rounding.high <= limit):
+            return Lowered(_built(network, offset, way, ranges), way, offset, rounding, refused)
+        refused[str(way)] = rounding
+    raise ValueError("there is no way to choose from")
+
+
+def possible(ways: Sequence[Lowering], observed: pl.DataFrame, network: Network) -> list[Lowering]:
+    """Return the ways that rows allow: without any nothing is known of the layers' inputs, and only fp32 is left."""
+    if len(observed):
+        return list(ways)
+    return [way for way in ways if way.layers != "int8"] or [usual_lowering(network.line.shape)]
+
+
+def parity(
+    network: Network, lowered: Lowered, file: Path, rows: pl.DataFrame, logit: NDArray[np.float64]
+) -> dict[str, float | int]:
+    """Return the largest differences from torch: of the same graph in fp32, and of the model if it is rounded.
+
+    Args:
+        network: what was written down.
+        lowered: what it was made.
+        file: the model as it is served.
+        rows: raw feature values, a column per input.
+        logit: torch's, without an offset (N,).
+
+    Raises:
+        RecpruneError: the model gives values that are not finite.
+    """
+    expected = probability(logit + lowered.offset)
+    if lowered.lowering.exact:
+        return {"fp32": _finite(file, rows, expected), "rows": len(rows)}
+    exact = replace(lowered.lowering, layers="fp32", rows="fp32")
+    with written(_built(network, lowered.offset, exact, None), file.parent) as plain:
+        return {"fp32": _finite(plain, rows, expected), "rounded": _finite(file, rows, expected), "rows": len(rows)}
+
+
+def _finite(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
+    difference = largest_difference(model, rows, expected)
+    if not np.isfinite(difference):
+        raise RecpruneError(
+            f"the exported graph or torch gives values that are not finite on {len(rows)} real rows; "
+            "nothing was exported: see the finite rule of the days before, or lower train.learning_rate."
+        )
+    return difference
+
+
+def _built(network: Network, offset: float, way: Lowering, ranges: Ranges | None) -> onnx.ModelProto:
+    return build_graph(network.line, network.vocabulary, network.schema, offset, way, ranges)
+
+
+def _logits(model: onnx.ModelProto, rows: pl.DataFrame, folder: Path) -> NDArray[np.float64]:
+    """Return a model's logits (N,)."""
+    parts = [slice(start, start + PART) for start in range(0, len(rows), PART)]
+    with written(model, folder) as file:
+        found = [np.zeros(0, np.float32), *scores(file, rows, parts)]
+    p = np.clip(np.concatenate(found).astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(p) - np.log1p(-p))
+
+
+def rounding_facts(lowered: Lowered) -> dict[str, Any]:
+    """Return plain JSON of what rounding costs, and of the ways that were refused for it."""
+    return {
+        "rounding": lowered.rounding.to_json() if lowered.rounding else None,
+        "refused": {way: rounding.to_json() for way, rounding in lowered.refused.items()},
+    }
