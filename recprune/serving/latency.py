@@ -14,7 +14,7 @@ from recprune.serving.scorer import Scorer
 def measure_latency(
     scorers: Mapping[str, Scorer], columns: Mapping[str, NDArray[Any]], batches: Sequence[int], repeats: int
 ) -> dict[str, Any]:
-    """Return microseconds per call for each scorer and batch size.
+    """Return microseconds per call for each scorer and batch size; a call is one request where the inputs allow it.
 
     Args:
         scorers: what is compared; their calls alternate, so that noise hits them alike.
@@ -26,15 +26,19 @@ def measure_latency(
     latency: dict[str, dict[str, dict[str, float]]] = {name: {} for name in scorers}
     for size in batches if rows else ():
         index = np.resize(np.arange(rows), size)
-        batch = {name: values[index] for name, values in columns.items()}
+        calls = {name: _batch(scorer, columns, index) for name, scorer in scorers.items()}
         seconds: dict[str, list[float]] = {name: [] for name in scorers}
         for call in range(repeats + repeats // 10 + 1):
             for name, scorer in scorers.items():
                 start = time.perf_counter()
-                scorer.score(batch)
+                scorer.score(calls[name])
                 if call > repeats // 10:
                     seconds[name].append(time.perf_counter() - start)
         for name, taken in seconds.items():
             median, high = np.percentile(np.array(taken) * 1e6, [50, 99])
             latency[name][str(size)] = {"p50_us": float(median), "p99_us": float(high)}
     return {"latency": latency, "threads": 1, "onnxruntime": ort.__version__}
+
+
+def _batch(scorer: Scorer, columns: Mapping[str, NDArray[Any]], index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+    return {n: v[index[:1] if n in scorer.request_inputs else index] for n, v in columns.items()}

@@ -64,6 +64,11 @@ class Scorer:
                 f"{self.manifest.get('environment', {}).get('libraries', {}).get('onnxruntime', 'another version')}."
             ) from error
         self._inputs = _inputs(self.manifest, bundle)
+        request = {i["name"] for i in self._inputs if i.get("per") == "request"}
+        self.request_inputs = request if len(request) < len(self._inputs) else set()
+        """Inputs of which a call may have a single value; none where every input is one per request."""
+        once = {i.name for i in self._session.get_inputs() if i.shape == ["requests"]}
+        self._takes_one = once == self.request_inputs
         outputs = [output.name for output in self._session.get_outputs()]
         if outputs != [OUTPUT]:
             raise DamagedArtefactError(f"{bundle / MODEL} gives {', '.join(outputs)}; a bundle's model gives {OUTPUT}.")
@@ -73,6 +78,7 @@ class Scorer:
 
         Args:
             columns: one array or list of N values per input of the bundle, or a DataFrame of pandas or Polars.
+                Inputs that are one per request may have a single value for all rows, in an array or as it is.
                 Other columns are left aside. Missing values: NaN for numbers, −2⁶³ for int64 ids, "" or None for
                 string ids; ids never seen are allowed.
 
@@ -85,16 +91,33 @@ class Scorer:
             listed = ", ".join(f"{name}{_near(name, names)}" for name in absent)
             raise SettingsError(f"inputs {listed} are missing; the model's manifest lists all inputs.")
         feed = {i["name"]: _column(i["name"], i["dtype"], columns[i["name"]]) for i in self._inputs}
-        shapes = {values.shape for values in feed.values()}
-        if len(shapes) > 1 or len(next(iter(shapes))) != 1:
-            found = ", ".join(f"{name} {values.shape}" for name, values in feed.items())
-            raise SettingsError(f"the inputs' shapes are {found}; each must be (N,), one value per row.")
+        feed, rows = self._aligned(feed)
+        if rows == 0:
+            return np.zeros(0, np.float32)
         try:
             return np.asarray(self._session.run([OUTPUT], feed)[0])
         except UnicodeEncodeError as error:
             raise SettingsError(f"a string id cannot be written in UTF-8: {error}") from None
         except Exception as error:  # ONNX Runtime's errors have no common class but this
             raise RecpruneError(f"the model of {self.manifest['day']} fails on these rows: {error}") from error
+
+    def _aligned(self, feed: dict[str, NDArray[Any]]) -> tuple[dict[str, NDArray[Any]], int]:
+        """Return the inputs as the graph takes them, and how many rows there are.
+
+        Raises:
+            SettingsError: the inputs' shapes do not go together.
+        """
+        feed = {name: v.reshape(1) if v.shape == () and name in self.request_inputs else v for name, v in feed.items()}
+        lengths = {v.shape for name, v in feed.items() if name not in self.request_inputs}
+        once = [name for name in feed if name in self.request_inputs and feed[name].shape == (1,)]
+        rows = next(iter(lengths or {v.shape for v in feed.values()}))
+        if len(lengths) > 1 or len(rows) != 1 or any(feed[n].shape != rows for n in feed if n not in once):
+            found = ", ".join(f"{name} {values.shape}" for name, values in feed.items())
+            one = " (or a single one, of the inputs that are one per request)" if self.request_inputs else ""
+            raise SettingsError(f"the inputs' shapes are {found}; each must be (N,), one value per row{one}.")
+        if len(once) == len(self.request_inputs) and self._takes_one:
+            return feed, rows[0]
+        return {n: np.repeat(v, rows[0]) if n in once else v for n, v in feed.items()}, rows[0]
 
     def model_inputs(self) -> dict[str, str]:
         """Return the model's own inputs and their types, as the manifest names them."""

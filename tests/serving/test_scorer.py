@@ -50,6 +50,45 @@ def test_scores_are_torchs(rows: int) -> None:
     assert p.tolist() == pytest.approx(MODEL.expected(events).tolist(), abs=1e-6)
 
 
+REQUEST = served((ids("user", "int64", "request"), ids("item"), number("price"), number("hour", "request")))
+
+
+def test_a_request_may_come_once() -> None:
+    scorer = bundle(REQUEST)
+    assert scorer.request_inputs == {"user", "hour"}
+    rows = {"item": ["id 1", "id 2", "x"], "price": [2.5, 3.5, 4.5]}
+    plain = scorer.score({**rows, "user": [7] * 3, "hour": [9.0] * 3})
+    once = {"user": [7], "hour": [9.0]}
+    assert scorer.score({**rows, **once}).tolist() == pytest.approx(plain.tolist(), abs=1e-6)
+    assert scorer.score({**rows, "user": 7, "hour": 9.0}).tolist() == pytest.approx(plain.tolist(), abs=1e-6)
+    assert scorer.score({**rows, "user": [7], "hour": [9.0] * 3}).tolist() == pytest.approx(plain.tolist(), abs=1e-6)
+    assert scorer.score({"item": [], "price": [], **once}).shape == (0,)
+    told = (
+        "the inputs' shapes are user (2,), item (3,), price (3,), hour (1,); each must be (N,), one value per row (or "
+        "a single one, of the inputs that are one per request)."
+    )
+    with pytest.raises(SettingsError, match=f"^{re.escape(told)}$"):
+        scorer.score({**rows, "user": [7, 7], "hour": 9.0})
+    with pytest.raises(SettingsError, match="the inputs' shapes are"):
+        scorer.score({"user": [7] * 3, "hour": 9.0, "item": ["id 1"], "price": [2.5] * 3})
+
+
+def test_a_model_that_takes_plain_rows_serves_a_request_too() -> None:
+    plain = served((ids("user", "int64"), ids("item"), number("price"), number("hour")))
+    about = describe_inputs(REQUEST.schema)
+    with artefact(BUNDLE, "bundle", "2024-01-05", about) as folder:
+        onnx.save(build_graph(plain.line, plain.vocabulary, plain.schema, plain.offset), folder / "model.onnx")
+    rows = {"item": ["id 1", "id 2"], "price": [2.5, 3.5]}
+    found = Scorer(BUNDLE).score({**rows, "user": 7, "hour": 9.0})
+    assert found.tolist() == bundle(plain).score({**rows, "user": [7, 7], "hour": [9.0, 9.0]}).tolist()
+
+
+def test_where_every_input_is_one_per_request_each_row_is_one() -> None:
+    scorer = bundle(served((ids("user", "int64", "request"),)))
+    assert scorer.request_inputs == set()
+    assert scorer.score({"user": [7, 14, 7]}).shape == (3,)
+
+
 def test_plain_lists_are_enough() -> None:
     scorer = bundle()
     events = pl.DataFrame(GOOD, schema_overrides={"price": pl.Float32})

@@ -1,0 +1,73 @@
+import json
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from recprune.data.schema import ids, number
+from recprune.lowering.choose import Network, measure, precise_ways, ranked, ways
+from recprune.lowering.lowering import Lowering
+from recprune.lowering.session import feed
+from tests.lowering.served import SMALL, rows_of, served
+from tests.lowering.test_families_graph import carved, dense
+
+MODEL = served((ids("a"), ids("b", "int64"), ids("c"), number("x")), model=replace(SMALL, top=(64, 32)))
+NETWORK = Network(MODEL.line, MODEL.vocabulary, MODEL.schema)
+ROWS = MODEL.raw(rows_of(MODEL.schema, 50))
+FILE = Path("costs/lowerings.json")
+
+pytestmark = pytest.mark.usefixtures("workspace")
+
+
+def test_every_layout_that_differs_is_a_way() -> None:
+    assert [str(way) for way in ways(MODEL.line.shape)] == ["fp32", "pairs square", "pairs whole"]
+    some = carved(dense("dlrm"), {"inputs": [0, 1, 5, 20, 21, 22, 25]})
+    assert len(ways(some.line.shape)) == 6
+    assert [str(way) for way in ways(dense("dcn").line.shape)] == ["fp32"]
+    columns = carved(dense("deepfm"), {"inputs": [0, 1, 5]})
+    assert [str(way) for way in ways(columns.line.shape)] == ["fp32", "columns whole"]
+
+
+def test_precisions_come_with_one_layout() -> None:
+    found = precise_ways(Lowering(pairs="square"))
+    kinds = [(way.layers, way.rows) for way in found]
+    assert kinds == list(product(("fp32", "int8", "dynamic_int8"), ("fp32", "uint8")))
+    assert {way.pairs for way in found} == {"square"}
+
+
+def test_the_fastest_comes_first_and_the_file_is_the_memory() -> None:
+    found, times = ranked(NETWORK, ROWS, [1, 16], FILE)
+    assert set(times) == {str(way) for way in [*ways(MODEL.line.shape), *precise_ways(found[0])]} | set(times)
+    assert all(set(us) == {"1", "16"} and min(us.values()) > 0 for us in times.values())
+    means = [times[str(way)]["1"] * times[str(way)]["16"] for way in found]
+    assert means == sorted(means)
+    assert not any(way.layers == "dynamic_int8" for way in found)
+    assert any(way.exact for way in found)
+    kept = json.loads(FILE.read_text())
+    [network] = kept["networks"].values()
+    network["us"][str(found[-1])] = {"1": 0.001, "16": 0.001}  # as if it had been measured so
+    FILE.write_text(json.dumps(kept))
+    again, _ = ranked(NETWORK, ROWS, [1, 16], FILE)
+    assert again == [found[-1], *found[:-1]], "what was measured once is not measured again"
+
+
+def test_other_sizes_are_measured_anew_and_other_weights_are_not() -> None:
+    ranked(NETWORK, ROWS, [1], FILE)
+    first = json.loads(FILE.read_text())["networks"]
+    grown = served(MODEL.schema.features, learned=90, seed=1, model=replace(SMALL, top=(64, 32)))
+    ranked(Network(grown.line, grown.vocabulary, grown.schema), ROWS, [1], FILE)
+    assert json.loads(FILE.read_text())["networks"] == first
+    wider = served(MODEL.schema.features, model=replace(SMALL, top=(64, 48)))
+    ranked(Network(wider.line, wider.vocabulary, wider.schema), ROWS, [1], FILE)
+    assert len(json.loads(FILE.read_text())["networks"]) == 2
+    ranked(NETWORK, ROWS, [16], FILE)
+    assert len(json.loads(FILE.read_text())["networks"]) == 3
+
+
+def test_more_work_takes_longer() -> None:
+    large = served(MODEL.schema.features, model=replace(SMALL, top=(2048, 1024)))
+    network = Network(large.line, large.vocabulary, large.schema)
+    calls = {256: feed(large.raw(rows_of(large.schema, 256)))}
+    small, great = (measure(n, [Lowering()], calls)["fp32"]["256"] for n in (NETWORK, network))
+    assert great > 3 * small

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recprune.data.features import encode
+from recprune.data.schema import ids, number
+from recprune.lowering.layers import quantization
+from recprune.lowering.ranges import best_range, input_ranges
+from recprune.model import network
+from recprune.model.network import Tensors
+from tests.lowering.served import rows_of
+from tests.lowering.test_families_graph import dense
+
+FEATURES = (ids("a"), ids("b", "int64", "request"), number("x"), number("y", "request"))
+
+
+@pytest.mark.parametrize("family", ["dlrm", "deepfm", "dcn", "autoint"])
+def test_every_layer_that_can_be_rounded_has_the_range_that_torch_sees(family: str, tmp_path: Path) -> None:
+    import torch
+
+    model = dense(family, FEATURES)
+    rows = rows_of(model.schema, 200, seed=1)
+    found = input_ranges(model.line, model.vocabulary, model.schema, model.raw(rows), tmp_path)
+    layers = {name for name, _, _ in model.line.shape.layers() if not name.startswith("attention")}
+    assert found.keys() == layers
+    assert list(tmp_path.iterdir()) == []
+    events, kept = encode(rows, model.schema, model.vocabulary), Tensors()
+    numbers = model.line.standardize(torch.from_numpy(np.array(events.numbers)))
+    vectors = model.line.weights["embedding"][model.line.look_up(torch.from_numpy(np.array(events.ids)))]
+    network.logits(model.line.shape, model.line.weights, vectors, numbers, kept)
+    for layer in ("top.1", "top.2", "bottom.1"):
+        part, index = layer.split(".")
+        assert found[layer] == pytest.approx(best_range(kept[f"{part}.{int(index) - 1}"].numpy().ravel()), rel=1e-4)
+    assert found["bottom.0"] == pytest.approx(best_range(numbers.numpy().ravel()), rel=1e-4)
+
+
+def test_the_best_range_rounds_better_than_the_whole_where_few_values_lie_far_out() -> None:
+    values = np.append(np.random.default_rng(0).normal(0, 1, 90_000), [9.0, -8.0]).astype(np.float32)
+    low, high = best_range(values)
+    assert -8 < low < -2
+    assert 2 < high < 9
+
+    def error(ends: tuple[float, float]) -> float:
+        scale, zero = (float(x) for x in quantization(*ends))
+        return float(np.mean((values - (np.clip(np.rint(values / scale) + zero, 0, 255) - zero) * scale) ** 2))
+
+    assert error((low, high)) < error((-8.0, 9.0))
+
+
+def test_values_of_one_sign_and_none_at_all() -> None:
+    assert best_range(np.array([0.0, 1.0, 2.0], np.float32)) == (0.0, 2.0)
+    assert best_range(np.array([], np.float32)) == (0.0, 0.0)
