@@ -30,6 +30,11 @@ def report_path(day: str, name: str) -> Path:
     return REPORTS / day / f"{name}.json"
 
 
+def delivered_path(day: str) -> Path:
+    """Return where it lies what a day's model file has and takes beside the dense network's."""
+    return REPORTS / day / "export" / "measurements.json"
+
+
 @dataclass(frozen=True, slots=True)
 class DayState:
     """What is known of a day."""

@@ -127,6 +127,7 @@ def gate(
     prune_report: In,
     evaluation: In,
     measurements: In,
+    delivered: In,
     pooled: In,
     report: Out,
     metrics: Out,

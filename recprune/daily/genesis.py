@@ -36,7 +36,7 @@ from recprune.steps.prune import tail_losses
 from recprune.steps.train import day_seed
 from recprune.steps.validate import save_profiles
 from recprune.training.incremental import learn
-from recprune.workspace import plan_path
+from recprune.workspace import delivered_path, plan_path
 
 SETTLING = 4
 """Days of history that the first served line learns after its carving."""
@@ -167,7 +167,7 @@ def _write(learned: _Learned, control: Control, schema: Schema, source: str, day
         features=Path(f"data/features/{day}"),
         events=Path(f"data/events/{day}"),
         bundle=Path(f"bundles/{day}"),
-        measurements=Path(f"reports/{day}/export/measurements.json"),
+        measurements=delivered_path(day),
     )
     shutil.rmtree(SCRATCH / "genesis", ignore_errors=True)
     if not any(entry.event == "genesis" for entry in history.read_history()):

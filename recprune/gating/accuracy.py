@@ -138,3 +138,27 @@ def calibration(seen: Evidence, settings: GateSettings) -> Rule:
         reason=f"mean prediction / base rate is {ratio:.3f} ± {chance:.3f} on {rows:.0f} rows, "
         f"limit 1 ± {limit:g}, the champion's is {champion:.3f}",
     )
+
+
+def rounding(seen: Evidence, settings: GateSettings) -> Rule:
+    """Hold if rounding to 8 bits is proved to cost more NE than the margin, against the same network in fp32."""
+    if not seen.flag("evaluation", "rounding", "rounded"):
+        return Rule(name="rounding", verdict="passed", reason="nothing is rounded: the model is fp32")
+    rows, limit = seen.number("evaluation", "rounding", "rows"), settings.rounding_margin
+    if seen.value("evaluation", "rounding", "low") is None:
+        told = f"{rows:.0f} rows are too few to say what rounding costs"
+        return Rule(name="rounding", verdict="undecided", limit=limit, reason=told)
+    value, low, high, detectable = (
+        seen.number("evaluation", "rounding", name) for name in ("difference", "low", "high", "detectable")
+    )
+    interval = f"95 % interval {100 * low:.2f} to {100 * high:.2f}, limit {100 * limit:g}"
+    return Rule(
+        name="rounding",
+        verdict="failed" if low > limit else "passed",
+        value=value,
+        interval=(low, high),
+        limit=limit,
+        distance=limit - value,
+        detectable=detectable,
+        reason=f"rounding to 8 bits costs {100 * value:.2f} % of NE on {rows:.0f} rows ({interval})",
+    )

@@ -35,6 +35,19 @@ def budget(seen: Evidence, _: GateSettings) -> Rule:
     return at_most("budget", ours, asked if ours <= asked else max(asked, theirs), what)
 
 
+def sparse(seen: Evidence, _: GateSettings) -> Rule:
+    """Hold if the file is neither smaller than the dense network's fp32 export nor faster: then it is not sparse.
+
+    Times stay in `export/measurements.json`, as those of `latency` do.
+    """
+    ours, dense = (seen.number("delivered", "facts", "bytes", name) for name in ("served", "dense"))
+    if seen.flag("delivered", "sparse"):
+        reason = "the model file is smaller than the dense network's, or faster; export/measurements.json has both"
+        return Rule(name="sparse", verdict="passed", reason=reason)
+    told = f"the model file has {ours:,.0f} bytes, the dense network's {dense:,.0f}, and is not faster either"
+    return Rule(name="sparse", verdict="failed", value=ours / dense, limit=1.0, distance=1 - ours / dense, reason=told)
+
+
 def size(seen: Evidence, settings: GateSettings) -> Rule:
     """Hold if the model file is too large."""
     found = seen.number("evaluation", "bytes", "candidate") / 1e6

@@ -17,6 +17,7 @@ FILES = {
     "evaluation": "evaluation.json",
     "measurements": "measurements.json",
     "validation": "verdict.json",
+    "delivered": "export/measurements.json",
 }
 """The file of each part of the evidence."""
 
@@ -36,6 +37,8 @@ class Evidence:
     measurements: Any
     validation: Any
     """The verdict on the day's data."""
+    delivered: Any
+    """What the exported file has and takes beside the dense network's."""
     pool: pl.DataFrame
     """Losses of served line and champion on rows that neither had learned, of this day and earlier ones."""
     sums: pl.DataFrame | None
@@ -147,7 +150,14 @@ def _missing(part: str, path: tuple[str, ...], value: object) -> MissingNumberEr
 
 
 def read_evidence(
-    day: str, *, prune_report: Path, evaluation: Path, measurements: Path, validation: Path, pooled: Path
+    day: str,
+    *,
+    prune_report: Path,
+    evaluation: Path,
+    measurements: Path,
+    validation: Path,
+    delivered: Path,
+    pooled: Path,
 ) -> Evidence:
     """Read a day's evidence.
 
@@ -161,6 +171,7 @@ def read_evidence(
         evaluation=read_json(evaluation),
         measurements=read_json(measurements),
         validation=read_verdict(validation),
+        delivered=read_json(delivered) if delivered.exists() else {},
         pool=pl.read_parquet(pooled / POOLED),
         sums=pl.read_parquet(pooled / SUMS) if (pooled / SUMS).exists() else None,
     )

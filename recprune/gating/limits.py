@@ -7,8 +7,8 @@ from recprune.config import Days, NotNegative, Positive, Share, Within, parse_se
 from recprune.errors import SettingsError
 
 GATE_RULES = (
-    "finite", "schema", "parity", "budget", "size", "latency", "ne", "floor", "slices", "calibration",
-    "slice_calibration", "churn", "rejected", "age",
+    "finite", "schema", "parity", "rounding", "budget", "sparse", "size", "latency", "ne", "floor", "slices",
+    "calibration", "slice_calibration", "churn", "rejected", "age",
 )  # fmt: skip
 HARD_RULES = ("finite", "schema")
 """Rules that cannot be softened."""
@@ -34,6 +34,8 @@ class GateSettings:
     """NE that a candidate must not be proved to exceed; 1 is that of always predicting the base rate."""
     parity: Positive
     """Largest |p_onnx - p_torch|."""
+    rounding_margin: Positive
+    """Relative NE that rounding the model to 8 bits must not be proved to cost."""
     max_megabytes: Positive
     """Largest model file, in units of 10⁶ bytes."""
     max_latency_ratio: Positive

@@ -10,7 +10,7 @@ from recprune.files import read_json
 from recprune.gating.evidence import Evidence, read_evidence
 from recprune.gating.limits import GateSettings
 from recprune.gating.rules import verdict
-from recprune.workspace import report_path, validation_path
+from recprune.workspace import delivered_path, report_path, validation_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +67,10 @@ def evidence(day: str) -> Evidence:
         raise RecpruneError(f"{pooled} is not here; bring it with: recprune fetch {day}")
     reports = {name: report_path(day, name) for name in ("evaluation", "measurements")}
     return read_evidence(
-        day, prune_report=report_path(day, "prune"), validation=validation_path(day), pooled=pooled, **reports
+        day,
+        prune_report=report_path(day, "prune"),
+        validation=validation_path(day),
+        pooled=pooled,
+        delivered=delivered_path(day),
+        **reports,
     )

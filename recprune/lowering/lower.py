@@ -146,6 +146,6 @@ def _logits(model: onnx.ModelProto, rows: pl.DataFrame, folder: Path) -> NDArray
 def rounding_facts(lowered: Lowered) -> dict[str, Any]:
     """Return plain JSON of what rounding costs, and of the ways that were refused for it."""
     return {
-        "rounding": lowered.rounding.to_json() if lowered.rounding else None,
+        "rounding": {"rounded": not lowered.lowering.exact, **(lowered.rounding.to_json() if lowered.rounding else {})},
         "refused": {way: rounding.to_json() for way, rounding in lowered.refused.items()},
     }

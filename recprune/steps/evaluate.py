@@ -62,6 +62,7 @@ def evaluate(
         "slices": slices(today, whole, columns),
         "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
         "parity": ours.manifest["parity"],
+        "rounding": ours.manifest["rounding"],
         "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
         "delivered": {"candidate": ours.manifest["delivered"], "champion": theirs.manifest["delivered"]},
     }

@@ -18,6 +18,7 @@ def gate(
     prune_report: Path,
     evaluation: Path,
     measurements: Path,
+    delivered: Path,
     pooled: Path,
     report: Path,
     metrics: Path,
@@ -30,6 +31,7 @@ def gate(
         evaluation=evaluation,
         measurements=measurements,
         validation=validation,
+        delivered=delivered,
         pooled=pooled,
     )
     told = verdict(seen, settings.gate) | {"latency": measurements.name}

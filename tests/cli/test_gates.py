@@ -37,10 +37,10 @@ def test_a_day_is_explained_by_every_rule() -> None:
     lines = run("gates", "explain", DAY).splitlines()
     assert lines[0].startswith(f"{DAY} held: NE +")
     assert lines[1].split() == ["rule", "verdict", "value", "interval", "limit", "room", "left", "could", "see"]
-    table = {line.split()[0]: line.split()[1:] for line in lines[2:16]}
+    table = {line.split()[0]: line.split()[1:] for line in lines[2:18]}
     assert (table["finite"], table["size"][:1]) == (["passed", "–", "–", "–", "–", "–"], ["passed"])
     assert table["ne"][0] == "failed"
-    assert re.fullmatch(r"ne: NE \+\d.* %; 4000 rows of the tail; limit \+1\.10 %\)\.", lines[16])
+    assert re.fullmatch(r"ne: NE \+\d.* %; 4000 rows of the tail; limit \+1\.10 %\)\.", lines[18])
 
 
 def test_a_day_without_a_gate_says_why() -> None:

@@ -18,6 +18,7 @@ SETTINGS = settings(
         "confidence": 0.95,
         "calibration": 0.1,
         "parity": 1e-5,
+        "rounding_margin": 0.002,
         "max_megabytes": 2.0,
         "max_churn": 0.25,
         "max_latency_ratio": 2.0,
@@ -33,6 +34,8 @@ MEASURED = {"latency": {name: {"1": {"p50_us": 50.0}, "128": {"p50_us": 400.0}} 
 VALIDATION = {
     "day": DAY, "verdict": "good", "sentence": "", "counts": {"read": 1000, "accepted": 990, "rejected": 10}
 }  # fmt: skip
+
+DELIVERED = {"facts": {"bytes": {"dense": 2_000_000, "served": 1_900_000}}, "sparse": True}
 
 
 def scores(day: str, rows: int, harm: float, *, noise: float = 0.02, kind: str = "tail", seed: int = 0) -> pl.DataFrame:
@@ -77,6 +80,7 @@ def seen(
     measured: Any = MEASURED,
     sums: pl.DataFrame | None = SUMS,
     validation: Any = VALIDATION,
+    delivered: Any = DELIVERED,
 ) -> Evidence:
     """Return the evidence of a good day, with some parts changed."""
     return Evidence(
@@ -85,6 +89,7 @@ def seen(
         evaluation=evaluation() if found is None else found,
         measurements=measured,
         validation=validation,
+        delivered=delivered,
         pool=pool,
         sums=sums,
     )
@@ -104,6 +109,14 @@ def evaluation(champion: str = CHAMPION, **changes: Any) -> dict[str, Any]:
         "champion_day": champion,
         "inputs_unchanged": True,
         "parity": {"fp32": 1e-6},
+        "rounding": {
+            "rounded": True,
+            "rows": 500,
+            "difference": 0.0001,
+            "low": -0.0002,
+            "high": 0.0004,
+            "detectable": 0.0005,
+        },
         "delivered": {"candidate": 0.19, "champion": 0.19},
         "bytes": {"candidate": 1_900_000, "champion": 1_000},
         "tail": {

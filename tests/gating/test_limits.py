@@ -23,7 +23,7 @@ def test_what_is_not_named_stays(changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"warn": ["nee"]}, "new.yaml: warn names 'nee'; the rules are finite, schema, parity, budget,"),
+        ({"warn": ["nee"]}, "new.yaml: warn names 'nee'; the rules are finite, schema, parity, rounding,"),
         ({"skip": ["finite"]}, "new.yaml: skip names finite, which always holds: what it finds cannot serve."),
         ({"ne_margn": 1}, "new.yaml: ne_margn is not a setting; did you mean ne_margin?"),
         ({"ne_margin": 0}, "new.yaml: ne_margin is 0; it must lie in (0, inf)."),

@@ -13,13 +13,15 @@ from recprune.gating.evidence import FILES
 from recprune.gating.limits import GATE_RULES
 from recprune.gating.rule import Rule
 from recprune.gating.rules import judge, verdict
-from tests.gating.judged import DAY, GOOD, MEASURED, SETTINGS, SUMS, VALIDATION, evaluation, pruned, seen
+from tests.gating.judged import DAY, DELIVERED, GOOD, MEASURED, SETTINGS, SUMS, VALIDATION, evaluation, pruned, seen
 
 READ = {
     "finite": ["pruned finite"],
     "schema": ["evaluation inputs_unchanged"],
     "parity": ["evaluation parity fp32"],
+    "rounding": ["evaluation rounding rounded", "evaluation rounding rows", "evaluation rounding difference"],
     "budget": ["evaluation delivered candidate", "evaluation delivered champion", "pruned asked"],
+    "sparse": ["delivered facts bytes served", "delivered facts bytes dense", "delivered sparse"],
     "size": ["evaluation bytes candidate"],
     "latency": [
         "measurements latency candidate 128 p50_us", "measurements latency champion 128 p50_us",
@@ -39,7 +41,13 @@ READ = {
 }  # fmt: skip
 """What each rule reads of the JSON files: part, then the path in it."""
 PLACES = sorted({place for places in READ.values() for place in places})
-GOOD_DAY = {"pruned": pruned(), "evaluation": evaluation(), "measurements": MEASURED, "validation": VALIDATION}
+GOOD_DAY = {
+    "pruned": pruned(),
+    "evaluation": evaluation(),
+    "measurements": MEASURED,
+    "validation": VALIDATION,
+    "delivered": DELIVERED,
+}
 
 
 def changed(place: str, change: Callable[[dict[str, Any], str], None]) -> dict[str, Rule]:

@@ -12,8 +12,8 @@ from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import artefact, write_json
 from recprune.gating.replay import evidence, replay
 from recprune.gating.rules import verdict
-from recprune.workspace import report_path, validation_path
-from tests.gating.judged import DAY, GOOD, MEASURED, SETTINGS, SUMS, VALIDATION, evaluation, pruned, scores
+from recprune.workspace import delivered_path, report_path, validation_path
+from tests.gating.judged import DAY, DELIVERED, GOOD, MEASURED, SETTINGS, SUMS, VALIDATION, evaluation, pruned, scores
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -26,6 +26,7 @@ def judged(pool: pl.DataFrame = GOOD, **changes: Any) -> None:
     with artefact(Path("scores") / DAY / "pooled", "pooled", DAY, {}) as folder:
         pool.write_parquet(folder / "pooled.parquet")
         SUMS.write_parquet(folder / "sums.parquet")
+    write_json(delivered_path(DAY), DELIVERED)
     write_json(validation_path(DAY) / "verdict.json", VALIDATION)
     write_json(report_path(DAY, "gate"), {"latency": "measurements.json"})
     write_json(report_path(DAY, "gate"), verdict(evidence(DAY), SETTINGS.gate) | {"latency": "measurements.json"})

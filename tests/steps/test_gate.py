@@ -11,6 +11,7 @@ from recprune.steps.gate import gate
 from tests.gating.judged import (
     CHAMPION,
     DAY,
+    DELIVERED,
     GOOD,
     MEASURED,
     RULES,
@@ -32,6 +33,7 @@ def run(
     write_json(Path("prune.json"), pruned(*churned))
     write_json(Path("evaluation.json"), evaluation(**changes))
     write_json(Path("measurements.json"), MEASURED)
+    write_json(Path("delivered.json"), DELIVERED)
     with artefact(Path("pooled"), "pooled", DAY, {}) as folder:
         pool.write_parquet(folder / "pooled.parquet")
         SUMS.write_parquet(folder / "sums.parquet")
@@ -42,6 +44,7 @@ def run(
         prune_report=Path("prune.json"),
         evaluation=Path("evaluation.json"),
         measurements=Path("measurements.json"),
+        delivered=Path("delivered.json"),
         pooled=Path("pooled"),
         report=Path("gate.json"),
         metrics=Path("metrics.json"),
