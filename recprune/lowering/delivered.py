@@ -5,7 +5,6 @@ Both take the same raw inputs: what is compared is what would be served.
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,9 @@ from recprune.lowering.choose import Network
 from recprune.lowering.graph import build_graph
 from recprune.lowering.look_up import of_request
 from recprune.lowering.session import Feed, feed, model_bytes, open_session, written
+from recprune.lowering.timed import interleaved
 
 BATCHES = (1, 16, 128, 1024)
-SECONDS = 0.4
-"""Of calls, for each batch size."""
 PROFILED = 30
 """Calls that are profiled."""
 
@@ -41,7 +39,7 @@ def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> d
     """
     sessions = {name: open_session(model) for name, model in models.items()}
     request = {f.name for f in of_request(schema)}
-    timed = {str(n): _interleaved(sessions, _calls(models, rows, n, request), n) for n in BATCHES}
+    timed = {str(n): interleaved(sessions, _calls(models, rows, n, request), n) for n in BATCHES}
     calls = _calls(models, rows, 128, request)
     spent = {name: _spent(model, calls[name], 128) for name, model in models.items()}
     return {"us_per_row": timed, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
@@ -50,24 +48,6 @@ def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> d
 def _calls(models: Mapping[str, Any], rows: pl.DataFrame, count: int, request: set[str]) -> dict[str, Feed]:
     batch = rows[np.resize(np.arange(len(rows)), count)]
     return {name: feed(batch, () if name == "dense" else request) for name in models}
-
-
-def _interleaved(
-    sessions: Mapping[str, ort.InferenceSession], calls: Mapping[str, Feed], count: int
-) -> dict[str, dict[str, float]]:
-    """Return percentiles of microseconds a row; the models take turns, so that noise hits them alike."""
-    taken: dict[str, list[float]] = {name: [] for name in sessions}
-    end = time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(next(iter(taken.values()))) < 12:
-        for name, session in sessions.items():
-            start = time.perf_counter()
-            session.run(["p_click"], calls[name])
-            taken[name].append(time.perf_counter() - start)
-    found = {}
-    for name, seconds in taken.items():
-        middle, high = np.percentile(np.array(seconds[2:]) * 1e6 / count, [50, 99])
-        found[name] = {"p50": round(float(middle), 3), "p99": round(float(high), 3)}
-    return found
 
 
 def _spent(model: Path, call: Feed, count: int) -> dict[str, float]:

@@ -87,9 +87,15 @@ def embedded(build: Builder, line: Line, rows: str, positions: Sequence[int], lo
         whole, scales, zeros = quantized_rows(table, line.sizes)
         found = build.node("Gather", [build.constant("embedding", whole), index], axis=0)
         of_these, name = list(positions), ",".join(map(str, positions))
-        scale = build.constant(f"embedding.scale/{name}", scales[of_these])
         zero = build.constant(f"embedding.zero/{name}", zeros[of_these])
-        return build.node("DequantizeLinear", [found, scale, zero], axis=1 if by_row else 0)
+        if not by_row:
+            scale = build.constant(f"embedding.scale/{name}", scales[of_these])
+            return build.node("DequantizeLinear", [found, scale, zero], axis=0)
+        # a factor apart: ONNX Runtime (1.31) joins DequantizeLinear with the product of all pairs and then refuses it
+        factor = scales.max() * np.float32(0.75)
+        scale = build.constant(f"embedding.scale/{name}", scales[of_these] / factor)
+        steps = build.node("DequantizeLinear", [found, scale, zero], axis=1)
+        return build.node("Mul", [steps, build.constant("embedding.factor", np.array(factor, np.float32))])
 
 
 def quantized_rows(

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from recprune.data.schema import ids, number
-from recprune.lowering import delivered
+from recprune.lowering import timed
 from recprune.lowering.choose import Network
 from recprune.lowering.delivered import asked_and_delivered, deliver
 from recprune.lowering.external import save_model
@@ -21,7 +21,7 @@ def network(model: Served) -> Network:
 
 
 def measured(dense: Served, small: Served, monkeypatch: pytest.MonkeyPatch, rows: int = 30) -> dict[str, object]:
-    monkeypatch.setattr(delivered, "SECONDS", 0.05)
+    monkeypatch.setattr(timed, "SECONDS", 0.05)
     save_model(build_graph(small.line, small.vocabulary, small.schema, 0.0), Path("model.onnx"))
     raw = small.raw(rows_of(small.schema, rows))
     return deliver(network(dense), network(small), Path("model.onnx"), raw, [1, 128], Path("scratch"))

@@ -161,6 +161,21 @@ def test_eight_bits_keep_the_probabilities_near(
         assert one == pytest.approx(p[:5].tolist(), abs=1e-6)  # a row's probability depends on the row alone
 
 
+@pytest.mark.parametrize("features", [(ids("a"), ids("b"), ids("c")), *REQUESTS.values()], ids=["ids", *REQUESTS])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+@pytest.mark.parametrize("layers", ["fp32", "int8", "dynamic_int8"])
+def test_onnx_runtime_takes_every_way_in_eight_bits(
+    features: tuple[Feature, ...], layout: Lowering, layers: str
+) -> None:
+    model = small_weights(dense("dlrm", features, embedding=4))
+    lowering = replace(layout, layers=layers, rows="uint8")  # type: ignore[arg-type]
+    rows = rows_of(model.schema, 30, seed=4)
+    found = opened(model, lowering)
+    assert scored(found, model.raw(rows)) == pytest.approx(model.expected(rows), abs=0.03)
+    together = one_request(model, rows)
+    assert scored(found, together, of_request(model.schema)).shape == (30,)
+
+
 @pytest.mark.parametrize("features", [FEATURES, REQUESTS["mixed"]], ids=["rows", "request"])
 def test_onnx_runtime_computes_every_layer_but_the_last_in_integers(
     features: tuple[Feature, ...], tmp_path: Path
