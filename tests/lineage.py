@@ -60,10 +60,12 @@ def _judged(
     finite: bool = True,
     restart: str | None = None,
     line: dict[str, Any] | None = None,
+    rules: dict[str, str] | None = None,
 ) -> None:
     plan_of(day, restart=restart)
     write_json(validation_path(day) / "verdict.json", {"day": day, "verdict": "good", "sentence": ""})
-    write_json(report_path(day, "gate"), {"verdict": verdict, "sentence": f"{day} {verdict}."})
+    told = [{"name": name, "verdict": outcome, "reason": f"{name} told"} for name, outcome in (rules or {}).items()]
+    write_json(report_path(day, "gate"), {"verdict": verdict, "sentence": f"{day} {verdict}.", "rules": told})
     write_json(report_path(day, "prune"), {"finite": finite})
     if line is not None:
         write_json(report_path(day, "evaluation"), line)

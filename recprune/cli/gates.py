@@ -15,6 +15,8 @@ from recprune.files import read_json
 from recprune.gating.limits import changed_limits
 from recprune.gating.replay import Replayed
 from recprune.gating.replay import replay as judge_again
+from recprune.registry.forced import forced
+from recprune.registry.history import read_history
 from recprune.report import formats
 from recprune.settings import read_settings
 from recprune.workspace import day_state, report_path
@@ -33,6 +35,9 @@ def explain(day: Annotated[str, typer.Argument(help="A day that reached its gate
         raise RecpruneError(f"{day} has not reached its gate: {state.sentence or 'it was not run to the end.'}")
     found = read_json(file)
     out.print(found["sentence"], soft_wrap=True)
+    for entry in forced(read_history(), parse_day(day).isoformat()):
+        who = f"by {entry.who or 'unknown'} at {entry.at}"
+        out.print(f"Promoted by force until {entry.until}, {who}: {entry.why}", soft_wrap=True)
     table = Table("rule", "verdict", "value", "interval", "limit", "room left", "could see", box=None, pad_edge=False)
     for rule in found["rules"]:
         numbers = [formats.general(rule[key]) for key in ("value", "limit", "distance", "detectable")]
@@ -42,6 +47,23 @@ def explain(day: Annotated[str, typer.Argument(help="A day that reached its gate
     for rule in found["rules"]:
         if rule["verdict"] != "passed":
             out.print(f"{rule['name']}: {rule['reason']}.", soft_wrap=True)
+
+
+@app.command()
+def force(
+    day: Annotated[str, typer.Argument(help="A held day, YYYY-MM-DD.")],
+    why: Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")],
+    until: Annotated[str, typer.Option(help="Last day that it serves, 30 days after it at most.")],
+) -> None:
+    """Let a held day serve although it was held, until a day; then the champion of before serves again.
+
+    What was not finite, takes other inputs or differs from torch is never promoted.
+    """
+    from recprune.steps.promote import force as promote_by_force
+
+    held, last = (parse_day(each).isoformat() for each in (day, until))
+    promote_by_force(held, why, last)
+    out.print(f"{held} serves by force until {last}: bundles/{held}. Later days are compared with it.", soft_wrap=True)
 
 
 @app.command()

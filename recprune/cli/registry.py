@@ -35,7 +35,8 @@ def show(day: Day) -> None:
     version = read_version(parse_day(day).isoformat())
     for period in version.periods:
         at, who = period.entry.at, period.entry.who or "unknown"
-        out.print(f"{_span(period)}: {period.entry.event} by {who} at {at}. {period.entry.why}", soft_wrap=True)
+        until = f" until {period.entry.until}" if period.entry.until else ""
+        out.print(f"{_span(period)}: {period.entry.event}{until} by {who} at {at}. {period.entry.why}", soft_wrap=True)
     if version.ne is not None:
         out.print(f"NE {version.ne:.4f} on {_days(version.days)}, each scored before it was learned")
     about = version.manifest
@@ -107,7 +108,7 @@ def _row(version: Version, period: Period) -> list[str]:
         formats.size(about.get("bytes")),
         formats.duration(timed.get("p50_us")),
         period.entry.who or formats.NONE,
-        f"{period.entry.event}: {period.entry.why}" if period.entry.event == "rollback" else period.entry.event,
+        period.entry.reason(),
     ]
 
 

@@ -130,7 +130,8 @@ def show_status(console: Console) -> None:
     """Print the champion and a row per day."""
     genesis, champion = genesis_day(), history.current()
     last = history.read_history()[-1]
-    why = f": {last.why}" if last.event == "rollback" else ""
+    until = f" until {last.until} by {last.who or 'unknown'}" if last.until else ""
+    why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
     for state in days_with_verdict():

@@ -12,10 +12,12 @@ from recprune.errors import RecpruneError
 from recprune.files import sha256
 from recprune.lock import hold
 from recprune.progress import MARK
+from recprune.registry.forced import champion_of_before, has_expired
+from recprune.registry.history import read_history
 from recprune.serving.signature import check_keys
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
-from recprune.steps.promote import finish, promote
+from recprune.steps.promote import expire, finish, promote
 from recprune.steps.store import refuse_source_repository, store
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import STAGES, foreign_inputs
@@ -95,7 +97,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
         state = day_state(day)
         if state.verdict == "passed":
             listener.step("promote")
-            _say_promoted(day, promote(day=day), listener)
+            _promote(day, listener)
         listener.step("report")
         write_report()
         return Outcome(state, new=True)
@@ -109,7 +111,7 @@ def run_step(day: str, step: str, listener: Listener) -> None:
         if step == "report":
             write_report()
         elif step == "promote":
-            _say_promoted(day, promote(day=day), listener)
+            _promote(day, listener)
         elif stored:
             _say_stored(day, listener)
         elif step == "plan":
@@ -130,6 +132,7 @@ def write_report() -> Path:
 
 
 def _plan(day: str, settings: Settings, listener: Listener) -> None:
+    _end_force(day, listener)
     stored = git.stored_days()
     found = planning.plan(settings, day=day, stored=stored)
     fetch_missing(foreign_inputs(found), listener.say)
@@ -177,11 +180,24 @@ class _Hearing:
             self.last = line.strip()
 
 
-def _say_promoted(day: str, promoted: bool, listener: Listener) -> None:
-    if not promoted:
+def _promote(day: str, listener: Listener) -> None:
+    _end_force(day, listener)
+    if not promote(day=day):
         champion = read_plan(day)["champion"]
         listener.say(
-            f"{day} is not promoted: it was before, or a rollback took {champion}, which it was judged against."
+            f"{day} is not promoted: it was before, or {champion}, which it was judged against, serves no more."
+        )
+
+
+def _end_force(day: str, listener: Listener) -> None:
+    """Let the champion of before serve again, if a promotion by force was over before the day."""
+    entries = read_history()
+    if has_expired(entries, day):
+        before = champion_of_before(entries)
+        fetch_missing([f"bundles/{before}"], listener.say)
+        expire(day)
+        listener.say(
+            f"the forced promotion of {entries[-1].champion} expired on {entries[-1].until}; {before} serves again"
         )
 
 

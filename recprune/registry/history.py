@@ -15,13 +15,14 @@ from recprune.registry.reserve import with_reserve
 FOLDER = Path("registry")
 HISTORY = FOLDER / "history.jsonl"
 CURRENT = FOLDER / "current.json"
+Event = Literal["genesis", "promoted", "rollback", "forced", "expired"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """One change of what serves."""
 
-    event: Literal["genesis", "promoted", "rollback"]
+    event: Event
     day: str
     """Business day of the change: it holds for every later day."""
     champion: str
@@ -33,6 +34,15 @@ class Entry:
     """Clock time, UTC."""
     who: str = ""
     """User of the operating system; empty in entries of before this was recorded."""
+    until: str = ""
+    """Last business day of a promotion by force; empty of all others."""
+
+    def reason(self) -> str:
+        """Say in words how this champion came to serve, and why where somebody decided it."""
+        if self.event in ("genesis", "promoted"):
+            return self.event
+        until = f" until {self.until}" if self.until else ""
+        return f"{self.event}{until}: {self.why}"
 
 
 def read_history() -> list[Entry]:
@@ -60,13 +70,14 @@ def champion_before(day: str) -> str | None:
     return next((e.champion for e in reversed(read_history()) if e.day < day), None)
 
 
-def record(event: Literal["genesis", "promoted", "rollback"], day: str, champion: str, bundle: Path, why: str) -> None:
+def record(event: Event, day: str, champion: str, bundle: Path, why: str, *, until: str = "") -> None:
     """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     digest = manifest_digest(bundle)
-    entry = Entry(event=event, day=day, champion=champion, bundle=digest, why=why, at=at, who=_user())
+    entry = Entry(event=event, day=day, champion=champion, bundle=digest, why=why, at=at, who=_user(), until=until)
     FOLDER.mkdir(exist_ok=True)
-    line = json.dumps(asdict(entry), ensure_ascii=False) + "\n"
+    told = {name: value for name, value in asdict(entry).items() if value or name != "until"}
+    line = json.dumps(told, ensure_ascii=False) + "\n"
     with_reserve(lambda: _append(line))
     follow()
 
@@ -96,6 +107,7 @@ def _move_pointer() -> None:
         "digest": last.bundle,
     }
     wanted |= {"since": last.day, "event": last.event, "why": last.why}
+    wanted |= {"until": last.until} if last.until else {}
     if not CURRENT.exists() or CURRENT.read_bytes() != to_json(wanted).encode():
         write_json(CURRENT, wanted)
 

@@ -9,6 +9,7 @@ from typing import Any
 from recprune.days import add_days
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, read_json
+from recprune.registry.forced import champion_of_before
 from recprune.registry.history import Entry, current, read_history
 from recprune.workspace import REPORTS, report_path
 
@@ -114,16 +115,17 @@ def _scored() -> dict[str, list[tuple[str, int, float]]]:
 def removable(keep: int, stored: Collection[str], needed: Collection[str]) -> list[str]:
     """Return the days whose bundle folder may go, oldest first; each can be fetched again.
 
-    Never the champion's, the last `keep` versions that served, or one that a planned day needs; and only what is
-    stored, so that it lies in DVC's remote.
+    Never the champion's, the one's that serves again when a promotion by force ends, the last `keep` versions that
+    served, or one that a planned day needs; and only what is stored, so that it lies in DVC's remote.
 
     Args:
         keep: versions to keep, at least 1.
         stored: days that are stored.
         needed: days whose bundle is needed all the same.
     """
-    served = list(dict.fromkeys(entry.champion for entry in reversed(read_history())))
-    kept = {*served[: max(1, keep)], *needed}
+    entries = read_history()
+    served = list(dict.fromkeys(entry.champion for entry in reversed(entries)))
+    kept = {*served[: max(1, keep)], *needed, *([champion_of_before(entries)] if entries else [])}
     here = sorted(path.name for path in BUNDLES.glob("*") if (path / MANIFEST).exists())
     return [day for day in here if day in stored and day not in kept and day < max(kept, default="")]
 

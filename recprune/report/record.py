@@ -6,6 +6,7 @@ from typing import Any
 
 from recprune.pruning.churn import Change, Difference, churn, difference
 from recprune.pruning.ledger import day_masks
+from recprune.registry.history import Entry
 
 Json = dict[str, Any]
 
@@ -24,6 +25,8 @@ class DayRecord:
     evaluation: Json | None = None
     measurements: Json | None = None
     gate: Json | None = None
+    forced: tuple[Entry, ...] = ()
+    """Its promotions by force, oldest first."""
 
     def ne(self, model: str) -> float | None:
         """Return a model's NE on the whole day, before any learned it."""
@@ -61,7 +64,8 @@ class DayRecord:
             for verdict in ("failed", "undecided", "warned")
         }
         if of["failed"]:
-            return shorten([rule["reason"] for rule in of["failed"]])
+            told = shorten([rule["reason"] for rule in of["failed"]])
+            return f"promoted by force until {self.forced[-1].until}; {told}" if self.forced else told
         if of["warned"]:
             return "warning: " + shorten([rule["reason"] for rule in of["warned"]])
         unsure = ", ".join(rule["name"] for rule in of["undecided"])

@@ -1,4 +1,4 @@
-"""Promote and roll back: move the registry's pointer, and keep the history of what served when."""
+"""Promote, force and roll back: move the registry's pointer, and keep the history of what served when."""
 
 import sys
 from collections.abc import Iterator
@@ -6,22 +6,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recprune.errors import DamagedArtefactError, RecpruneError
-from recprune.files import manifest_digest, open_artefact
+from recprune.files import manifest_digest, open_artefact, read_json
 from recprune.lock import hold
 from recprune.registry import history
+from recprune.registry.forced import NEEDED, champion_of_before, check_terms, forced, has_expired, in_force
 from recprune.serving.scorer import MODEL
 from recprune.serving.signature import check_signature, trusted
 from recprune.versioning import git
-from recprune.workspace import day_state, planned_days, read_plan
+from recprune.workspace import day_state, planned_days, read_plan, report_path
 
 
 def promote(*, day: str) -> bool:
     """Let a stored day that passed its gate serve; returns whether it serves because of this call.
 
     A day that was promoted once is not promoted again, nor one that was judged against another champion than
-    the one that serves now: a rollback since then stays.
+    the one that serves now: a rollback since then stays. A promotion by force that was over before the day ends first.
     """
     with _registry(f"promote {day}"):
+        _expire(day)
         return _promote(day)
 
 
@@ -40,6 +42,67 @@ def _promote(day: str) -> bool:
     return True
 
 
+def force(day: str, why: str, until: str) -> None:
+    """Let a held day serve although it was held, until a day. A day that runs meanwhile is not disturbed.
+
+    Args:
+        day: that was held.
+        why: goes into the history.
+        until: the last business day that it serves; the next one that runs puts the champion of before back.
+
+    Raises:
+        SettingsError: reason or end are none.
+        RecpruneError: the day was not held, broke a rule that nobody can overrule, or is not stored; or its bundle is
+            not here, or was changed.
+    """
+    with _registry(f"gates force {day}"):
+        _force(day, why.strip(), until)
+
+
+def _force(day: str, why: str, until: str) -> None:
+    history.current()  # raises outside of a workspace
+    check_terms(day, why, until, planned_days()[-1])
+    state = day_state(day)
+    if state.verdict != "held":
+        raise RecpruneError(f"{day} is not forced, for only a day that was held needs it: {state.sentence}")
+    outcomes = {rule["name"]: rule for rule in read_json(report_path(day, "gate"))["rules"]}
+    for name in NEEDED:
+        if name not in outcomes or outcomes[name]["verdict"] != "passed":
+            found = outcomes[name]["reason"] if name in outcomes else "it was not asked"
+            raise RecpruneError(
+                f"{day} is not forced: it did not pass the rule {name} ({found}), and what breaks it cannot serve."
+            )
+    if day not in git.stored_days():
+        raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
+    _check_whole(day)
+    now = in_force(history.read_history())
+    if now is None or (now.champion, now.why, now.until) != (day, why, until):  # else said again, perhaps after a kill
+        history.record("forced", planned_days()[-1], day, Path("bundles") / day, why, until=until)
+    _finish()
+
+
+def expire(day: str) -> str | None:
+    """End a promotion by force that was over before a day; returns the champion of before, which serves again.
+
+    Raises:
+        RecpruneError: the bundle of that champion is not here, or not the one that served.
+    """
+    with _registry(f"expire before {day}"):
+        return _expire(day)
+
+
+def _expire(day: str) -> str | None:
+    entries = history.read_history()
+    if not has_expired(entries, day):
+        return None
+    target = champion_of_before(entries)
+    _check_served(target)
+    why = f"forced promotion of {entries[-1].champion} expired"
+    history.record("expired", planned_days()[-1], target, Path("bundles") / target, why)
+    _finish()
+    return target
+
+
 def rollback(to: str | None, why: str) -> str:
     """Let an earlier champion serve again; returns its day. A day that runs meanwhile is not disturbed.
 
@@ -56,30 +119,43 @@ def rollback(to: str | None, why: str) -> str:
 
 
 def _rollback(to: str | None, why: str) -> str:
-    now = history.current()
-    champions = [entry.champion for entry in history.read_history()]
+    now, entries = history.current(), history.read_history()
+    champions = [entry.champion for entry in entries if entry.event != "forced"]
     served = list(dict.fromkeys(champions))
-    target = to or next(reversed(champions[: champions.index(now)]), None)
+    last = champion_of_before(entries) if in_force(entries) else None
+    target = to or last or next(reversed(champions[: champions.index(now)]), None)
     if target is None:
         raise RecpruneError(f"{now} is the first champion; there is nothing before it to roll back to.")
     if target not in served:
+        if forced(entries, target):
+            raise RecpruneError(
+                f"{target} served by force only, so that it is no champion to return to; these are: "
+                f"{', '.join(served)}. To let it serve for some days more: recprune gates force {target}"
+            )
         raise RecpruneError(f"{target} never served, so it is no champion to return to; these did: {', '.join(served)}")
-    bundle = Path("bundles") / target
-    if not (bundle / MODEL).exists():
-        raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {target}")
-    _check_bundle(bundle, target)
+    _check_served(target)
     if target == now:  # said again, perhaps after a kill
         _finish()
         return target
-    history.record("rollback", planned_days()[-1], target, bundle, why)
+    history.record("rollback", planned_days()[-1], target, Path("bundles") / target, why)
     _finish()
     return target
 
 
-def _check_bundle(bundle: Path, day: str) -> None:
+def _check_whole(day: str) -> Path:
+    """Check that a day's bundle is here, as it was written and, where that is asked, signed."""
+    bundle = Path("bundles") / day
+    if not (bundle / MODEL).exists():
+        raise RecpruneError(f"{bundle} is not here; bring it with: recprune fetch {day}")
     if keys := trusted():
         check_signature(bundle, keys)
     open_artefact(bundle, "bundle", day)
+    return bundle
+
+
+def _check_served(day: str) -> None:
+    """Check that a day's bundle is the one that served."""
+    bundle = _check_whole(day)
     digests = {entry.bundle for entry in history.read_history() if entry.champion == day}
     if manifest_digest(bundle) not in digests:
         raise DamagedArtefactError(

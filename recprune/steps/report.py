@@ -1,11 +1,13 @@
 """Report: `reports/index.html` and a page per day, offline."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recprune.data.verdict import VERDICT
 from recprune.files import read_json, write_text
-from recprune.registry.history import read_history
+from recprune.registry.forced import forced
+from recprune.registry.history import Entry, read_history
 from recprune.report.day_page import day_page
 from recprune.report.index import index_page
 from recprune.report.record import DayRecord
@@ -29,17 +31,18 @@ def report() -> Path:
     """
     genesis_day()  # raises where there is no workspace
     workspace = Path.cwd().name
-    days = [_record(state) for state in days_with_verdict()]
+    history = read_history()
+    days = [_record(state, history) for state in days_with_verdict()]
     for i, day in enumerate(days):
         before = days[i - 1].day if i else None
         after = days[i + 1].day if i + 1 < len(days) else None
         _replace(REPORTS / day.day / PAGE, day_page(workspace, day, before, after))
     index = REPORTS / PAGE
-    _replace(index, index_page(workspace, days, read_history()))
+    _replace(index, index_page(workspace, days, history))
     return index
 
 
-def _record(state: DayState) -> DayRecord:
+def _record(state: DayState, history: Sequence[Entry]) -> DayRecord:
     day = state.day
     return DayRecord(
         day=day,
@@ -51,6 +54,7 @@ def _record(state: DayState) -> DayRecord:
         evaluation=_read(report_path(day, "evaluation")),
         measurements=_read(report_path(day, "measurements")),
         gate=_read(report_path(day, "gate")),
+        forced=tuple(forced(history, day)),
     )
 
 

@@ -15,6 +15,7 @@ from tests.gating.judged import DAY, scores
 from tests.gating.test_replay import judged
 from tests.lineage import bundle_of, passed
 from tests.makers import packaged_text
+from tests.steps.repository import D1, D3, G, make_repository, store_held
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -103,3 +104,36 @@ def test_status_tells_what_only_warned(capsys: pytest.CaptureFixture[str]) -> No
     show_status(Console(width=300))
     assert "Warning: it is heavy." in capsys.readouterr().out
     assert "no rule proves harm" not in before
+
+
+@pytest.fixture
+def held_day(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A stored day that was held, after a genesis."""
+    monkeypatch.setenv("LOGNAME", "ada")
+    make_repository()
+    store_held(D1)
+    return D1
+
+
+def test_a_held_day_is_forced_and_that_is_shown(held_day: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = run("gates", "force", held_day, "--why", "late labels", "--until", D3)
+    assert told == f"{held_day} serves by force until {D3}: bundles/{held_day}. Later days are compared with it.\n"
+    write_json(plan_path(held_day), read_json(plan_path(held_day)) | {"parent": G})
+    show_status(Console(width=300))
+    status = capsys.readouterr().out
+    assert (
+        f"Champion: {held_day}, the bundle bundles/{held_day} (forced on {held_day} until {D3} by ada: late labels)"
+        in status
+    )
+
+
+def test_a_forced_day_is_explained_with_it() -> None:
+    judged(scores(DAY, 4000, 0.1))
+    record("forced", DAY, DAY, bundle_of(DAY), "late labels", until="2024-01-09")
+    lines = run("gates", "explain", DAY).splitlines()
+    assert re.fullmatch(r"Promoted by force until 2024-01-09, by \S+ at \S+: late labels", lines[1])
+
+
+def test_a_day_that_is_no_day_is_not_forced() -> None:
+    with pytest.raises(SettingsError, match=r"^day 'tomorrow' is not a calendar day; "):
+        CliRunner().invoke(app, ["gates", "force", DAY, "--why", "x", "--until", "tomorrow"], catch_exceptions=False)

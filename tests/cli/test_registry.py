@@ -43,6 +43,16 @@ def test_the_last_line_serves_now() -> None:
     assert " ".join(lines[-1].split()) == f"{D1} {D3} on 0 – 20.0 % 5 kB 100 µs ada rollback: clicks fell"
 
 
+def test_a_promotion_by_force_and_its_end_are_told() -> None:
+    record("forced", D2, D2, Path("bundles") / D2, "late labels", until=D3)
+    lines = run("registry", "list").splitlines()
+    assert " ".join(lines[-1].split()).endswith(f"ada forced until {D3}: late labels")
+    assert f"\n{D3} on: forced until {D3} by ada at 20" in run("registry", "show", D2)
+    record("expired", D3, D1, Path("bundles") / D1, f"forced promotion of {D2} expired")
+    lines = run("registry", "list").splitlines()
+    assert " ".join(lines[-1].split()).endswith(f"ada expired: forced promotion of {D2} expired")
+
+
 def test_a_version_is_told_with_who_and_why() -> None:
     told = run("registry", "show", D1)
     assert told.startswith(f"{D2} to {D2}: promoted by ada at 20")

@@ -1,6 +1,8 @@
+from dataclasses import replace
+
 from recprune.report.day_page import day_page, expectation_strip, rule_strip, shown
 from recprune.report.interval import strip
-from tests.report.days import blank, expectation, record, rule, takeover
+from tests.report.days import blank, entry, expectation, record, rule, takeover
 from tests.report.pages import Page
 
 
@@ -11,6 +13,13 @@ def test_a_held_day_shows_the_rule_that_held_it() -> None:
     assert "at most +1.00 % −2.00 % 1.40 % ne told" in page.text
     assert "../2024-01-03/index.html" in page.links()
     assert all(attrs.get("rel") != "next" for _, attrs in page.tags)
+
+
+def test_a_promotion_by_force_is_told_with_who_and_why() -> None:
+    force = replace(entry("forced", "2024-01-04", "2024-01-04", "late labels"), until="2024-01-09", who="ada")
+    html = day_page("demo", replace(record("2024-01-04", "held"), forced=(force,)), None, None)
+    assert "Promoted by force until 2024-01-09, by ada on 2026-01-01 00:00 UTC: “late labels”." in Page(html).text
+    assert "Promoted by force" not in day_page("demo", record("2024-01-04", "held"), None, None)
 
 
 def test_a_quarantined_day_shows_failed_expectations_first_and_no_models() -> None:
@@ -124,6 +133,16 @@ def test_a_rule_is_told_in_its_own_unit() -> None:
     assert shown(rule("parity", "passed", value=1.48e-7, limit=1e-5, distance=9.852e-6))["value"] == "1.48e-07"
     assert set(shown(rule("finite", "passed")).values()) == {"–"}
     assert shown(rule("a rule of tomorrow", "passed", value=2.0))["value"] == "2"
+
+
+def test_rules_on_slices_and_the_floor_have_pictures_in_their_own_unit() -> None:
+    numbers = {"value": 1.2, "interval": [1.1, 1.3], "limit": 0.1, "distance": -0.1, "detectable": 0.08}
+    assert shown(rule("slice_calibration", "failed", **numbers))["limit"] == "1 ± 0.1"
+    assert shown(rule("floor", "failed", **{**numbers, "limit": 1.0}))["limit"] == "at most 1.0000"
+    assert shown(rule("slices", "failed", **{**numbers, "limit": 0.05}))["value"] == "+120.00 %"
+    assert shown(rule("rejected", "passed", value=0.0123, limit=0.02))["value"] == "1.23 %"
+    for name in ("slices", "slice_calibration", "floor"):
+        assert rule_strip(rule(name, "failed", **numbers)) is not None
 
 
 def test_a_strip_shows_where_value_interval_and_limit_lie() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from recprune.report.index import index_page, serving
 from tests.report.days import GENESIS, blank, entry, record, takeover
 from tests.report.pages import Page
@@ -38,6 +40,18 @@ def test_a_rollback_is_told_with_its_reason() -> None:
     assert "Champion 2024-01-02 serves again since 2024-01-03, by a rollback (“worse”)." in text(
         [record("2024-01-02")], history
     )
+
+
+def test_a_promotion_by_force_and_its_end_are_told() -> None:
+    force = replace(entry("forced", "2024-01-02", "2024-01-02", "late <labels>"), until="2024-01-09", who="ada")
+    day = replace(record("2024-01-02", "held"), forced=(force,))
+    found = text([day], [GENESIS, force])
+    assert "Champion 2024-01-02 serves by force since 2024-01-02, until 2024-01-09, by ada (“late <labels>”)." in found
+    assert "promoted by force until 2024-01-09; ne told" in found
+    assert "UTC until 2024-01-09, by ada: late <labels>" in found
+    ended = entry("expired", "2024-01-10", "2024-01-01", "forced promotion of 2024-01-02 expired")
+    found = text([day], [GENESIS, force, ended])
+    assert "Champion 2024-01-01 serves again since 2024-01-10: forced promotion of 2024-01-02 expired." in found
 
 
 def test_each_day_has_a_row_with_its_numbers_reason_and_link() -> None:

@@ -2,7 +2,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,53 +9,21 @@ from typing import Any
 
 import pytest
 
-from recprune.days import days_between
-from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.errors import DamagedArtefactError
 from recprune.files import manifest_digest
 from recprune.lock import hold
 from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
 from recprune.serving.signature import sign
-from recprune.steps.promote import finish, promote, rollback
+from recprune.steps.promote import expire, finish, force, promote, rollback
 from tests.lineage import bundle_of, held, passed, plan_of, quarantined
 from tests.serving.test_signature import write_keys
-
-G, D1, D2, D3, D4 = days_between("2023-12-31", "2024-01-04")
-
-
-def git(*arguments: str) -> str:
-    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    done = subprocess.run(["git", *identity, *arguments], capture_output=True, text=True, check=True)
-    return done.stdout
+from tests.steps.repository import D1, D2, D3, D4, G, events, git, make_repository, promoted, raises, store, store_held
 
 
 @pytest.fixture(autouse=True)
 def genesis(workspace: Path) -> None:
     """A git repository with a genesis."""
-    git("init", "--quiet")
-    git("commit", "--quiet", "--allow-empty", "--message", "first")
-    plan_of(G, kind="genesis")
-    record("genesis", G, G, bundle_of(G), "genesis")
-    finish()
-
-
-def store(day: str) -> None:
-    passed(day)
-    bundle_of(day)
-    git("tag", f"day/{day}")
-
-
-def promoted(*days: str) -> None:
-    for day in days:
-        store(day)
-        assert promote(day=day)
-
-
-def events() -> list[tuple[str, str, str]]:
-    return [(e.event, e.day, e.champion) for e in read_history()]
-
-
-def raises(told: str) -> "pytest.RaisesExc[RecpruneError]":
-    return pytest.raises(RecpruneError, match=f"^{re.escape(told)}$")
+    make_repository()
 
 
 def test_a_stored_day_that_passed_serves() -> None:
@@ -255,17 +222,21 @@ def kill_at(operation: int, command: Callable[[], object]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-@pytest.mark.parametrize("what", ["promote", "rollback"])
+@pytest.mark.parametrize("what", ["promote", "rollback", "force", "expire"])
 def test_killed_before_any_change_of_a_file_the_pointer_is_whole_and_the_same_command_ends_it(
     what: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     promoted(D1)
-    store(D2)
+    (store if what in ("promote", "rollback") else store_held)(D2)
+    if what == "expire":
+        force(D2, "the label feed was late", D3)
     before, commits, operation = current(), int(git("rev-list", "--count", "HEAD")), 0
-    after = {"promote": D2, "rollback": G}[what]
+    after = {"promote": D2, "rollback": G, "force": D2, "expire": D1}[what]
     command: Callable[[], object] = {
         "promote": lambda: promote(day=D2),
         "rollback": lambda: rollback(G, "clicks fell"),
+        "force": lambda: force(D2, "the label feed was late", D3),
+        "expire": lambda: (expire(D4), finish()),
     }[what]
     kept = tmp_path_factory.mktemp("kept")
     shutil.copytree(".", kept, symlinks=True, dirs_exist_ok=True)
