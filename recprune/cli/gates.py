@@ -1,5 +1,7 @@
 """`recprune gates`: why a day was promoted or held, and what other rules would have said."""
 
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,7 @@ from rich.text import Text
 from recprune.config import read_yaml
 from recprune.days import days_between, parse_day
 from recprune.errors import RecpruneError, SettingsError
-from recprune.files import read_json
+from recprune.files import read_json, to_json
 from recprune.gating.limits import changed_limits
 from recprune.gating.replay import Replayed
 from recprune.gating.replay import replay as judge_again
@@ -23,19 +25,25 @@ from recprune.workspace import day_state, report_path
 
 app = typer.Typer(help="Show why a day was promoted or held, and try other rules on past days.", no_args_is_help=True)
 out = Console(highlight=False, markup=False)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 COLOURS = {"passed": "green", "failed": "red", "held": "red", "warned": "yellow", "undecided": "yellow"}
 
 
 @app.command()
-def explain(day: Annotated[str, typer.Argument(help="A day that reached its gate, YYYY-MM-DD.")]) -> None:
+def explain(
+    day: Annotated[str, typer.Argument(help="A day that reached its gate, YYYY-MM-DD.")], as_json: Json = False
+) -> None:
     """Show a day's rules: verdict, value, interval, limit, room left, smallest difference that could have been seen."""
     file = report_path(parse_day(day).isoformat(), "gate")
     if not file.exists():
         state = day_state(day)
         raise RecpruneError(f"{day} has not reached its gate: {state.sentence or 'it was not run to the end.'}")
-    found = read_json(file)
+    found, by_force = read_json(file), forced(read_history(), parse_day(day).isoformat())
+    if as_json:
+        sys.stdout.write(to_json({**found, "forced": [asdict(entry) for entry in by_force]}))
+        return
     out.print(found["sentence"], soft_wrap=True)
-    for entry in forced(read_history(), parse_day(day).isoformat()):
+    for entry in by_force:
         who = f"by {entry.who or 'unknown'} at {entry.at}"
         out.print(f"Promoted by force until {entry.until}, {who}: {entry.why}", soft_wrap=True)
     table = Table("rule", "verdict", "value", "interval", "limit", "room left", "could see", box=None, pad_edge=False)
@@ -71,6 +79,7 @@ def replay(
     first: Annotated[str, typer.Option("--from", help="First day.")],
     last: Annotated[str, typer.Option("--to", help="Last day.")],
     changes: Annotated[Path, typer.Option("--with", help="YAML with the limits that change; others stay.")],
+    as_json: Json = False,
 ) -> None:
     """Judge past days under other rules: which promotions would flip.
 
@@ -82,8 +91,11 @@ def replay(
     judged = [day for day in days if report_path(day, "gate").exists()]
     if not judged:
         raise SettingsError(f"no day from {first} to {last} has reached its gate here.")
+    found, aside = judge_again(judged, settings), sorted(set(days) - set(judged))
+    if as_json:
+        sys.stdout.write(to_json({"days": [each.to_json() for each in found], "without_a_gate": aside}))
+        return
     table = Table("day", "was", "would be", "rules that change", box=None, pad_edge=False)
-    found = judge_again(judged, settings)
     for each in [each for each in found if each.flips or each.changes()]:
         table.add_row(each.day, *_verdicts(each), "; ".join(each.changes()))
     if table.row_count:
@@ -92,7 +104,7 @@ def replay(
     out.print(f"{len(flips)} of {len(found)} verdicts would flip.")
     for each in flips:
         out.print(each.would_be["sentence"], soft_wrap=True)
-    if aside := sorted(set(days) - set(judged)):
+    if aside:
         out.print(f"Without a gate: {', '.join(aside)}", soft_wrap=True)
 
 

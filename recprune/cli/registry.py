@@ -1,38 +1,50 @@
 """`recprune registry`: which versions served when, and what differs between them."""
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from recprune.days import parse_day
+from recprune.files import to_json
 from recprune.registry.history import current
 from recprune.registry.versions import BUNDLES, Period, Version, differences, read_version, read_versions, removable
 from recprune.report import formats
 
 app = typer.Typer(help="Show which bundles served when, who changed that and why.", no_args_is_help=True)
 out = Console(highlight=False, markup=False)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Day = Annotated[str, typer.Argument(help="A day whose bundle served, YYYY-MM-DD.")]
 
 
 @app.command("list")
-def list_() -> None:
+def list_(
+    last: Annotated[int | None, typer.Option(min=1, help="Only the last so many.")] = None, as_json: Json = False
+) -> None:
     """List what served when, oldest first; the last line serves now."""
     current()  # raises outside of a workspace
+    served = [(period, version) for version in read_versions() for period in version.periods]
+    shown = sorted(served, key=lambda each: each[0].number)[-last if last else 0 :]
+    if as_json:
+        sys.stdout.write(to_json([_plain(version, period) for period, version in shown]))
+        return
     table = Table(box=None, pad_edge=False)
     for name in ("version", "served", "days scored", "NE", "FLOPs kept", "size", "128 rows", "by", "why"):
         table.add_column(name, no_wrap=name in ("version", "served"))
-    served = [(period, version) for version in read_versions() for period in version.periods]
-    for period, version in sorted(served, key=lambda each: each[0].number):
+    for period, version in shown:
         table.add_row(*_row(version, period))
     out.print(table)
 
 
 @app.command()
-def show(day: Day) -> None:
+def show(day: Day, as_json: Json = False) -> None:
     """Show a version: when it served and why, its sizes, its latency."""
     version = read_version(parse_day(day).isoformat())
+    if as_json:
+        sys.stdout.write(to_json(version.to_json()))
+        return
     for period in version.periods:
         at, who = period.entry.at, period.entry.who or "unknown"
         until = f" until {period.entry.until}" if period.entry.until else ""
@@ -110,6 +122,22 @@ def _row(version: Version, period: Period) -> list[str]:
         period.entry.who or formats.NONE,
         period.entry.reason(),
     ]
+
+
+def _plain(version: Version, period: Period) -> dict[str, Any]:
+    """Return a line of the list as plain JSON, null where nothing is known."""
+    about, (days, ne) = version.manifest, version.during(period)
+    return {
+        "version": version.day,
+        "first": period.first,
+        "last": period.last,
+        "days": days,
+        "ne": ne,
+        "flops_kept": about["flops"]["served"] / about["flops"]["dense"] if about else None,
+        "bytes": about.get("bytes"),
+        "latency": {batch: dict(times) for batch, times in version.latency.items()},
+        **{name: getattr(period.entry, name) for name in ("event", "who", "why", "at", "until")},
+    }
 
 
 def _span(period: Period) -> str:

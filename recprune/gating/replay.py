@@ -1,7 +1,7 @@
 """Past candidates under other rules: which promotions would flip."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ class Replayed:
     def flips(self) -> bool:
         """Say whether the day would have been promoted where it was held, or the other way."""
         return bool(self.was["verdict"] != self.would_be["verdict"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON: both verdicts with their rules, and what changes in words."""
+        return {**asdict(self), "flips": self.flips, "changes": self.changes()}
 
     def changes(self) -> list[str]:
         """Return the rules whose verdict changes, in words."""

@@ -1,7 +1,7 @@
 """Versions: the bundles that served, when, why, and how well; and what differs between two of them."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,20 @@ class Version:
             each for each in self.scored if period.first <= each[0] and (not period.last or each[0] <= period.last)
         ]
         return len(within), _mean(within)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON; each period with the days that it was scored on and their normalized entropy."""
+        periods = [{**asdict(p), "days": self.during(p)[0], "ne": self.during(p)[1]} for p in self.periods]
+        scored = [{"day": day, "rows": rows, "ne": ne} for day, rows, ne in self.scored]
+        return {
+            "day": self.day,
+            "days": self.days,
+            "ne": self.ne,
+            "periods": periods,
+            "scored": scored,
+            "manifest": dict(self.manifest),
+            "latency": {batch: dict(times) for batch, times in self.latency.items()},
+        }
 
 
 def _mean(scored: Sequence[tuple[str, int, float]]) -> float | None:

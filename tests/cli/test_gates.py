@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from recprune.cli.main import app
 from recprune.cli.view import show_status
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json, write_json
+from recprune.gating.limits import GATE_RULES
 from recprune.registry.history import record
 from recprune.workspace import plan_path, report_path
 from tests.gating.judged import DAY, scores
@@ -42,6 +44,26 @@ def test_a_day_is_explained_by_every_rule() -> None:
     assert (table["finite"], table["size"][:1]) == (["passed", "–", "–", "–", "–", "–"], ["passed"])
     assert table["ne"][0] == "failed"
     assert re.fullmatch(r"ne: NE \+\d.* %; 4000 rows of the tail; limit \+1\.10 %\)\.", lines[18])
+
+
+def test_a_day_is_explained_to_a_program() -> None:
+    judged(scores(DAY, 4000, 0.1))
+    gate = read_json(report_path(DAY, "gate"))
+    assert json.loads(run("gates", "explain", DAY, "--json")) == gate | {"forced": []}
+    record("forced", DAY, DAY, bundle_of(DAY), "late labels", until="2024-01-09")
+    [entry] = json.loads(run("gates", "explain", DAY, "--json"))["forced"]
+    assert (entry["champion"], entry["why"], entry["until"]) == (DAY, "late labels", "2024-01-09")
+
+
+def test_other_rules_are_told_to_a_program() -> None:
+    judged(scores(DAY, 4000, 0.1))
+    Path("new.yaml").write_text("gate: {ne_margin: 0.3}")
+    found = json.loads(run("gates", "replay", "--from", "2024-01-04", "--to", DAY, "--with", "new.yaml", "--json"))
+    assert found["without_a_gate"] == ["2024-01-04"]
+    [day] = found["days"]
+    assert (day["day"], day["flips"], day["changes"]) == (DAY, True, ["ne: failed → passed"])
+    assert (day["was"]["verdict"], day["would_be"]["verdict"]) == ("held", "passed")
+    assert [rule["name"] for rule in day["would_be"]["rules"]] == list(GATE_RULES)
 
 
 def test_a_day_without_a_gate_says_why() -> None:

@@ -1,5 +1,6 @@
 """The commands on a hand-made registry; the real one is in tests/e2e."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -51,6 +52,35 @@ def test_a_promotion_by_force_and_its_end_are_told() -> None:
     record("expired", D3, D1, Path("bundles") / D1, f"forced promotion of {D2} expired")
     lines = run("registry", "list").splitlines()
     assert " ".join(lines[-1].split()).endswith(f"ada expired: forced promotion of {D2} expired")
+
+
+def test_only_the_last_lines_are_listed_where_that_is_asked() -> None:
+    lines = run("registry", "list", "--last", "2").splitlines()
+    assert [line.split()[0] for line in lines] == ["version", D2, D1]
+    assert len(run("registry", "list", "--last", "9").splitlines()) == 5
+
+
+def test_the_list_is_told_to_a_program() -> None:
+    found = json.loads(run("registry", "list", "--json"))
+    assert [each["version"] for each in found] == [G, D1, D2, D1]
+    assert found[0]["ne"] == 0.5
+    assert found[-1] | {"at": ""} == {
+        "version": D1, "first": D3, "last": None, "days": 0, "ne": None, "flops_kept": 0.2, "bytes": 5001,
+        "latency": {"128": {"p50_us": 100.0, "p99_us": 200.0}},
+        "event": "rollback", "who": "ada", "why": "clicks fell", "at": "", "until": "",
+    }  # fmt: skip
+    (Path("bundles") / D1 / "manifest.json").unlink()
+    [last] = json.loads(run("registry", "list", "--last", "1", "--json"))
+    assert (last["version"], last["flops_kept"], last["bytes"]) == (D1, None, None)
+
+
+def test_a_version_is_told_to_a_program() -> None:
+    found = json.loads(run("registry", "show", G, "--json"))
+    assert (found["day"], found["days"], found["ne"]) == (G, 1, 0.5)
+    assert found["scored"] == [{"day": D1, "rows": 10, "ne": 0.5}]
+    [period] = found["periods"]
+    assert (period["first"], period["last"], period["days"], period["entry"]["event"]) == (D1, D1, 1, "genesis")
+    assert found["manifest"]["bytes"] == 5031
 
 
 def test_a_version_is_told_with_who_and_why() -> None:
