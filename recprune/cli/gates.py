@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from recprune.config import read_yaml
@@ -46,7 +46,9 @@ def explain(
     for entry in by_force:
         who = f"by {entry.who or 'unknown'} at {entry.at}"
         out.print(f"Promoted by force until {entry.until}, {who}: {entry.why}", soft_wrap=True)
-    table = Table("rule", "verdict", "value", "interval", "limit", "room left", "could see", box=None, pad_edge=False)
+    table = Table(Column("rule", no_wrap=True), box=None, pad_edge=False)
+    for name in ("verdict", "value", "interval", "limit", "room left", "could see"):
+        table.add_column(name)
     for rule in found["rules"]:
         numbers = [formats.general(rule[key]) for key in ("value", "limit", "distance", "detectable")]
         value, limit, distance, detectable = numbers

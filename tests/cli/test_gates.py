@@ -46,6 +46,12 @@ def test_a_day_is_explained_by_every_rule() -> None:
     assert re.fullmatch(r"ne: NE \+\d.* %; 4000 rows of the tail; limit \+1\.10 %\)\.", lines[18])
 
 
+def test_the_names_of_rules_are_whole_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged()
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(f"\n{name} " in run("gates", "explain", DAY) for name in GATE_RULES)
+
+
 def test_a_day_is_explained_to_a_program() -> None:
     judged(scores(DAY, 4000, 0.1))
     gate = read_json(report_path(DAY, "gate"))
