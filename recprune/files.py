@@ -63,7 +63,7 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -85,11 +85,11 @@ def artefact(path: Path, kind: str, day: str, about: dict[str, Any]) -> Iterator
         yield aside
         manifest = {"format": FORMAT, "kind": kind, "day": day, **about, "files": _digests(aside)}
         write_json(aside / MANIFEST, {**manifest, "digest": _digest(manifest)})
-        _sync_tree(aside)
+        sync_tree(aside)
         shutil.rmtree(path, ignore_errors=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -160,14 +160,16 @@ def _remedy(path: Path) -> str:
     return "see: recprune doctor"
 
 
-def _sync_tree(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Bring every file of a folder to the disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Bring the names of a folder to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

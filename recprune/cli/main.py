@@ -9,9 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from recprune import __version__
-from recprune.cli import gates, mask, registry, step
+from recprune.cli import bundle, gates, mask, registry, step
 from recprune.cli.backtest import backtest
-from recprune.cli.bundle import sign
 from recprune.cli.serve import score, verify
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
@@ -31,10 +30,11 @@ app.add_typer(step.app, name="step")
 app.add_typer(mask.app, name="mask")
 app.add_typer(registry.app, name="registry")
 app.add_typer(gates.app, name="gates")
+app.add_typer(bundle.app, name="bundle")
 app.command()(backtest)
 app.command()(score)
 app.command()(verify)
-app.command()(sign)
+app.command()(bundle.sign)
 out = Console(highlight=False, markup=False, soft_wrap=True)
 
 STOPPED = 130

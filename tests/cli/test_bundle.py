@@ -6,7 +6,8 @@ import pytest
 
 from recprune.cli.main import app
 from recprune.errors import DamagedArtefactError, SettingsError
-from recprune.files import SIGNATURE
+from recprune.files import MANIFEST, SIGNATURE
+from recprune.report import formats
 from recprune.serving.scorer import Scorer
 from recprune.serving.signature import PUBLIC_KEY, SIGNING_KEY
 from tests.cli.test_serve import run
@@ -72,3 +73,18 @@ def test_a_public_key_option_of_nothing_is_wrong_use() -> None:
     told = f"--public-key is {os.pathsep!r}; it must name PEM files, joined by {os.pathsep!r}."
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}$"):
         app(["verify", str(PLACE), "--public-key", os.pathsep])
+
+
+def test_a_bundle_is_made_of_the_one_before_and_a_delta(capsys: pytest.CaptureFixture[str]) -> None:
+    PLACE.rename("base")
+    bundle(shift=0.001)
+    assert run("bundle", "delta", "base", str(PLACE), "--out", "new.delta") == 0
+    size, whole = Path("new.delta").stat().st_size, sum(file.stat().st_size for file in PLACE.iterdir())
+    share = f"{formats.size(size)}, {formats.percent(size / whole)} of the whole {formats.size(whole)}"
+    assert capsys.readouterr().out == f"new.delta: {share}\n"
+    assert run("bundle", "apply", "base", "new.delta", "--out", "made") == 0
+    assert capsys.readouterr().out == "made is the bundle of 2024-01-05, every digest as it was packed\n"
+    assert (Path("made") / MANIFEST).read_bytes() == (PLACE / MANIFEST).read_bytes()
+    with pytest.raises(DamagedArtefactError, match="is not signed, and public"):
+        app(["bundle", "apply", "base", "new.delta", "--out", "made-2", "--public-key", "public.pem"])
+    assert not Path("made-2").exists()
