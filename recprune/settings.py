@@ -85,6 +85,8 @@ class SchemaSettings:
     time: str
     key: tuple[str, ...]
     """Columns that tell one event from another; empty: all columns together."""
+    negative_sampling_rate: Annotated[float, Within("(0, 1]")]
+    """Share of the rows without a click that the log kept; the exported model's probabilities are of all rows."""
     features: dict[str, FeatureSettings]
 
 
@@ -236,8 +238,10 @@ class ExportSettings:
     """Rows of the calls that are served; by them the fastest way is chosen."""
     ne_limit: Positive
     """Largest relative NE that rounding to 8 bits may cost, by the upper end of its interval."""
+    calibration: Literal["offset", "platt", "isotonic"]
+    """Map of the logit that is fitted on the calibrating half of the tail."""
     calibration_prior: NotNegative
-    """Standard deviation, in logits, that the calibrating offset is expected to have; 0 switches it off."""
+    """Standard deviation, in logits, that the calibration is expected to have; 0 switches it off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

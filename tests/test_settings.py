@@ -18,7 +18,7 @@ def test_the_packaged_settings_are_valid(tmp_path: Path) -> None:
 def test_a_schema_of_the_users_own_is_read() -> None:
     raw = packaged_params()
     features = {"user": {"type": "int64", "per": "request"}, "price": {"type": "numeric", "per": "row"}}
-    raw["schema"] = {"label": "click", "time": "at", "key": [], "features": features}
+    raw["schema"] = {"label": "click", "time": "at", "key": [], "negative_sampling_rate": 0.1, "features": features}
     schema = parse_settings(Settings, raw, "params.yaml").schema
     assert schema is not None
     assert (list(schema.features), schema.features["user"].type) == (["user", "price"], "int64")

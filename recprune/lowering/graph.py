@@ -19,6 +19,7 @@ from onnx import TensorProto, helper
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import P_CLICK, Builder
+from recprune.lowering.calibrate import Calibration, shift
 from recprune.lowering.families import APART, LOGITS, Writer
 from recprune.lowering.interaction import Stack, reads_by_row, usual_lowering
 from recprune.lowering.layers import Layers
@@ -31,7 +32,7 @@ def build_graph(
     line: Line,
     vocabulary: Vocabulary,
     schema: Schema,
-    offset: float,
+    calibration: Calibration | float,
     lowering: Lowering | None = None,
     ranges: Ranges | None = None,
 ) -> onnx.ModelProto:
@@ -43,16 +44,17 @@ def build_graph(
         line: the served line; its rows follow the vocabulary.
         vocabulary: ids to rows.
         schema: names and types of the inputs, each of shape [N] or, those of the request, [R].
-        offset: calibration, added to the logit.
+        calibration: of the logit, or what is added to it.
         lowering: how it is written down; the usual way if None.
         ranges: of the layers' inputs; int8 needs them.
     """
-    return _written(line, vocabulary, schema, offset, lowering, ranges).model(graph_inputs(schema))
+    map_ = shift(calibration) if isinstance(calibration, float) else calibration
+    return _written(line, vocabulary, schema, map_, lowering, ranges).model(graph_inputs(schema))
 
 
 def watched_graph(line: Line, vocabulary: Vocabulary, schema: Schema) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
     """Return the network as fp32 model that gives the inputs of its layers, too, and their names by layer."""
-    build = _written(line, vocabulary, schema, 0.0, Lowering(), None)
+    build = _written(line, vocabulary, schema, shift(0.0), Lowering(), None)
     names = dict.fromkeys(name for fed in build.fed.values() for name in fed)
     watched = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in names]
     return build.model(graph_inputs(schema), [P_CLICK, *watched]), build.fed
@@ -62,18 +64,35 @@ def _written(
     line: Line,
     vocabulary: Vocabulary,
     schema: Schema,
-    offset: float,
+    calibration: Calibration,
     lowering: Lowering | None,
     ranges: Ranges | None,
 ) -> Builder:
     build, how = Builder(), lowering or usual_lowering(line.shape)
     writer = Writer(build, line, how, Layers(build, line, how.layers, ranges or {}))
     stacks = stack(writer, vocabulary, schema)
-    logit = build.reshape(LOGITS[line.shape.family](writer, stacks, offset), -1)
+    logit = LOGITS[line.shape.family](writer, stacks, calibration.offset or 0.0)  # (N, 1)
+    if calibration.offset is None:
+        logit = calibrated(build, logit, calibration)
+    logit = build.reshape(logit, -1)
     if any(s.request for s in stacks) and all(s.request for s in stacks):
         logit = build.node("Expand", [logit, count_rows(build, schema)])
     build.node("Sigmoid", [logit], output=P_CLICK.name)
     return build
+
+
+def calibrated(build: Builder, logit: str, calibration: Calibration) -> str:
+    """Return g(z) = v₁ + s·(z − t₁) + Σ Δₖ·relu(z − tₖ) (N, 1): knots t, values v, slope s, its changes Δ."""
+    knots = np.array(calibration.knots, np.float32)
+    ones = build.constant("calibration.ones", np.ones((len(knots), 1), np.float32))
+    beyond = build.node(
+        "Relu", [build.node("Gemm", [logit, ones, build.constant("calibration.knots", -knots)], transB=1)]
+    )
+    turns = build.constant("calibration.turns", calibration.turns().astype(np.float32)[None])
+    start = np.array([calibration.values[0] - calibration.slope * calibration.knots[0]], np.float32)
+    bent = build.node("Gemm", [beyond, turns, build.constant("calibration.start", start)], transB=1)
+    slope = build.constant("calibration.slope", np.array(calibration.slope, np.float32))
+    return build.node("Add", [build.node("Mul", [logit, slope]), bent])
 
 
 def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]:

@@ -1,5 +1,6 @@
 """A network becomes a model: the fastest way whose rounding costs no more than is allowed, proved against torch."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.errors import RecpruneError
-from recprune.lowering.calibrate import fit_offset
+from recprune.lowering.calibrate import Calibration, Kind, fit, shift
 from recprune.lowering.choose import Network
 from recprune.lowering.graph import build_graph
 from recprune.lowering.interaction import usual_lowering
@@ -20,7 +21,7 @@ from recprune.lowering.parity import largest_difference, scores
 from recprune.lowering.ranges import input_ranges
 from recprune.lowering.session import written
 from recprune.metrics.intervals import Paired, paired
-from recprune.metrics.scores import log_losses, probability
+from recprune.metrics.scores import log_losses, of_all_rows, probability
 
 PART = 128
 """Rows of a call by which rounding is judged: where scales are taken from the call, it matters."""
@@ -43,8 +44,10 @@ class Lowered:
 
     model: onnx.ModelProto
     lowering: Lowering
-    offset: float
-    """Calibration on the logit."""
+    calibration: Calibration
+    """Of the logit, in the world of the log."""
+    rate: float
+    """Share of the negative rows that the log kept: the model's probabilities are of all rows."""
     rounding: Paired | None
     """NE of the model against that of the same network in fp32; None where nothing was rounded."""
     refused: dict[str, Paired]
@@ -58,6 +61,7 @@ def lower(
     observed: pl.DataFrame,
     folder: Path,
     *,
+    kind: Kind = "offset",
     prior: float,
     limit: float,
 ) -> Lowered:
@@ -69,23 +73,24 @@ def lower(
         half: rows that judge.
         observed: raw feature values from which the ranges of the layers' inputs are taken.
         folder: where models that are tried are written for the while.
-        prior: see `fit_offset`.
+        kind: of calibration, see `fit`.
+        prior: see `fit`.
         limit: largest relative NE that rounding may cost, by the upper end of its interval.
     """
-    exact = fit_offset(half.label, half.logit, prior)
-    losses = log_losses(half.label, probability(half.logit + exact))
+    exact = fit(kind, half.label, half.logit, prior)
+    losses, rate = log_losses(half.label, probability(exact(half.logit))), network.schema.negative_sampling_rate
     ranges: Ranges | None = None
     refused: dict[str, Paired] = {}
     for way in ways:
         if way.exact:
-            return Lowered(_built(network, exact, way, None), way, exact, None, refused)
+            return Lowered(_built(network, exact, way, None), way, exact, rate, None, refused)
         if way.layers == "int8" and ranges is None:
             ranges = input_ranges(network.line, network.vocabulary, network.schema, observed, folder)
-        logit = _logits(_built(network, 0.0, way, ranges), half.rows, folder)
-        offset = fit_offset(half.label, logit, prior)
-        rounding = paired(log_losses(half.label, probability(logit + offset)), losses)
+        logit = _logits(_built(network, shift(-math.log(rate)), way, ranges), half.rows, folder)
+        map_ = fit(kind, half.label, logit, prior)
+        rounding = paired(log_losses(half.label, probability(map_(logit))), losses)
         if way is ways[-1] or (rounding.high is not None and rounding.high <= limit):
-            return Lowered(_built(network, offset, way, ranges), way, offset, rounding, refused)
+            return Lowered(_built(network, map_, way, ranges), way, map_, rate, rounding, refused)
         refused[str(way)] = rounding
     raise ValueError("there is no way to choose from")
 
@@ -112,11 +117,11 @@ def parity(
     Raises:
         RecpruneError: the model gives values that are not finite.
     """
-    expected = probability(logit + lowered.offset)
+    expected = of_all_rows(probability(lowered.calibration(logit)), lowered.rate)
     if lowered.lowering.exact:
         return {"fp32": _finite(file, rows, expected), "rows": len(rows)}
     exact = replace(lowered.lowering, layers="fp32", rows="fp32")
-    with written(_built(network, lowered.offset, exact, None), file.parent) as plain:
+    with written(_built(network, lowered.calibration, exact, None), file.parent) as plain:
         return {"fp32": _finite(plain, rows, expected), "rounded": _finite(file, rows, expected), "rows": len(rows)}
 
 
@@ -130,8 +135,10 @@ def _finite(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> f
     return difference
 
 
-def _built(network: Network, offset: float, way: Lowering, ranges: Ranges | None) -> onnx.ModelProto:
-    return build_graph(network.line, network.vocabulary, network.schema, offset, way, ranges)
+def _built(network: Network, calibration: Calibration, way: Lowering, ranges: Ranges | None) -> onnx.ModelProto:
+    """Return a graph that gives probabilities of all rows, of a network that has learned from a log."""
+    of_all = calibration.shifted(math.log(network.schema.negative_sampling_rate))
+    return build_graph(network.line, network.vocabulary, network.schema, of_all, way, ranges)
 
 
 def _logits(model: onnx.ModelProto, rows: pl.DataFrame, folder: Path) -> NDArray[np.float64]:

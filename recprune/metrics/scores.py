@@ -26,6 +26,26 @@ def logit(p: Floats) -> Floats:
     return np.log(p) - np.log1p(-p)
 
 
+def of_all_rows(p: Floats, rate: float) -> Floats:
+    """Return probabilities in a world of all rows, of those in a log that kept a share of its negative rows.
+
+    p' = p / (p + (1 − p) / r): the odds times r (He et al. 2014).
+
+    >>> float(of_all_rows(np.array(0.5), 0.25))
+    0.2
+    """
+    return np.asarray(p / (p + (1 - p) / rate))
+
+
+def of_the_log(p: Floats, rate: float) -> Floats:
+    """Return what `of_all_rows` was given.
+
+    >>> float(of_the_log(np.array(0.2), 0.25))
+    0.5
+    """
+    return np.asarray(p / (p + (1 - p) * rate))
+
+
 def log_losses(label: NDArray[np.floating], p: Floats) -> Floats:
     """Return each row's log loss −y·ln p − (1 − y)·ln(1 − p) (N,), p kept off 0 and 1 by 1e-15."""
     p = np.clip(np.asarray(p, np.float64), TINY, 1 - TINY)

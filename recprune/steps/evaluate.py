@@ -80,9 +80,11 @@ def evaluate(
 
 
 def _score(scorer: Scorer, rows: pl.DataFrame, names: list[str]) -> NDArray[np.float64]:
+    """Return a bundle's probabilities as the log has them, which may lack negative rows."""
     if rows.is_empty():
         return np.zeros(0)
-    return scorer.score({name: rows[name].to_numpy() for name in names}).astype(np.float64)
+    p = scorer.score({name: rows[name].to_numpy() for name in names}).astype(np.float64)
+    return metrics.of_the_log(p, scorer.manifest.get("negative_sampling_rate", 1.0))
 
 
 def _metrics(label: NDArray[np.float64], predictions: dict[str, NDArray[np.float64]]) -> dict[str, Any]:

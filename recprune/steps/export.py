@@ -14,6 +14,7 @@ from recprune.data.schema import MISSING_INT, MISSING_STRING, Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
 from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
+from recprune.lowering.calibrate import mean_offset
 from recprune.lowering.card import model_card
 from recprune.lowering.choose import Network, Times, lowerings_file, ranked
 from recprune.lowering.delivered import asked_and_delivered, deliver
@@ -71,12 +72,15 @@ def export(
         half,
         observed.select(names),
         SCRATCH / day,
+        kind=settings.export.calibration,
         prior=settings.export.calibration_prior,
         limit=settings.export.ne_limit,
     )
     rows = parity_rows(observed, schema)
     manifest: dict[str, Any] = describe_inputs(schema) | {
-        "calibration_offset": lowered.offset,
+        "calibration": {"kind": settings.export.calibration, **asdict(lowered.calibration)},
+        "calibration_offset": mean_offset(lowered.calibration, half.logit),
+        "negative_sampling_rate": schema.negative_sampling_rate,
         "precision": lowered.lowering.layers,
         "lowering": asdict(lowered.lowering),
         **rounding_facts(lowered),

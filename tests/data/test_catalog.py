@@ -11,7 +11,11 @@ from recprune.errors import SettingsError
 from recprune.settings import FeatureSettings, FilesSettings, IngestSettings, SchemaSettings, SourceName
 
 SCHEMA = SchemaSettings(
-    label="click", time="at", key=(), features={"user": FeatureSettings(type="int64", per="request")}
+    negative_sampling_rate=1.0,
+    label="click",
+    time="at",
+    key=(),
+    features={"user": FeatureSettings(type="int64", per="request")},
 )
 FILES = FilesSettings(path="logs/{day}.csv", format="csv", first_day="2024-01-01")
 

@@ -12,7 +12,11 @@ from recprune.settings import FeatureSettings, FilesSettings, SchemaSettings
 
 DAY = date(2024, 1, 5)
 SCHEMA = SchemaSettings(
-    label="click", time="at", key=(), features={"user": FeatureSettings(type="int64", per="request")}
+    negative_sampling_rate=1.0,
+    label="click",
+    time="at",
+    key=(),
+    features={"user": FeatureSettings(type="int64", per="request")},
 )
 
 
@@ -113,7 +117,7 @@ def test_hidden_files_are_left_alone_unless_named(workspace: Path) -> None:
 
 
 def test_all_problems_of_files_and_schema_are_reported_together() -> None:
-    schema = SchemaSettings(label="click", time="at", key=(), features={})
+    schema = SchemaSettings(negative_sampling_rate=1.0, label="click", time="at", key=(), features={})
     with pytest.raises(SettingsError) as caught:
         FilesSource(FilesSettings(path="logs/a**.csv", format="csv", first_day="2024"), schema)
     assert str(caught.value).splitlines() == [

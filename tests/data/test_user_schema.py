@@ -12,7 +12,11 @@ ITEM = FeatureSettings(type="string", per="row")
 
 def test_a_good_schema_keeps_names_order_and_types() -> None:
     settings = SchemaSettings(
-        label="click", time="at", key=("user", "item"), features={"user": USER, "item": ITEM, "price": PRICE}
+        negative_sampling_rate=0.25,
+        label="click",
+        time="at",
+        key=("user", "item"),
+        features={"user": USER, "item": ITEM, "price": PRICE},
     )
     assert user_schema(settings) == Schema(
         label="click",
@@ -23,18 +27,25 @@ def test_a_good_schema_keeps_names_order_and_types() -> None:
             Feature(name="item", type="categorical", dtype="string"),
             Feature(name="price", type="numeric"),
         ),
+        negative_sampling_rate=0.25,
     )
 
 
 def test_label_and_event_time_may_be_called_so_and_the_key_may_be_empty() -> None:
-    schema = user_schema(SchemaSettings(label="label", time="event_time", key=(), features={"user": USER}))
+    schema = user_schema(
+        SchemaSettings(negative_sampling_rate=1.0, label="label", time="event_time", key=(), features={"user": USER})
+    )
     assert (schema.label, schema.time, schema.key) == ("label", "event_time", ())
 
 
 def test_all_problems_are_reported_together() -> None:
     features = {"click": PRICE, "at": PRICE, "row_hash": ITEM, "": ITEM}
     with pytest.raises(SettingsError) as caught:
-        user_schema(SchemaSettings(label="click", time="at", key=("id", "id", "p_click", ""), features=features))
+        user_schema(
+            SchemaSettings(
+                negative_sampling_rate=1.0, label="click", time="at", key=("id", "id", "p_click", ""), features=features
+            )
+        )
     reserved = "recprune uses event_time, label, p_click, row_hash for columns of its own: rename yours."
     assert str(caught.value).splitlines() == [
         f"params.yaml: schema.key names 'p_click'; {reserved}",
@@ -58,4 +69,4 @@ def test_all_problems_are_reported_together() -> None:
 )
 def test_label_and_time_have_names_of_their_own(label: str, time: str, problem: str) -> None:
     with pytest.raises(SettingsError, match=problem):
-        user_schema(SchemaSettings(label=label, time=time, key=(), features={"user": USER}))
+        user_schema(SchemaSettings(negative_sampling_rate=1.0, label=label, time=time, key=(), features={"user": USER}))

@@ -21,6 +21,7 @@ SCHEMA = {
     "label": "click",
     "time": "at",
     "key": ["id"],
+    "negative_sampling_rate": 1.0,
     "features": {
         "user": {"type": "int64", "per": "request"},
         "item": {"type": "string", "per": "row"},

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recprune.lowering.calibrate import fit_offset
+from recprune.lowering.calibrate import Calibration, fit, fit_line, fit_offset, mean_offset, shift
 from recprune.metrics.scores import probability
 from recprune.training.scoring import mean_log_loss
 
@@ -65,3 +65,68 @@ def test_a_calibrated_line_needs_none() -> None:
 @pytest.mark.parametrize(("rows", "prior"), [(0, 0.05), (5, 0.0)])
 def test_no_rows_or_no_prior_give_none(rows: int, prior: float) -> None:
     assert fit_offset(np.ones(rows, np.float32), np.zeros(rows), prior) == 0
+
+
+def drawn(logit: np.ndarray, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random(len(logit)) < probability(logit)).astype(np.float32)
+
+
+def test_a_map_is_linear_between_its_knots_and_beyond_them() -> None:
+    found = Calibration((-1.0, 0.0, 2.0), (-3.0, 0.0, 1.0), 0.5)
+    assert found(np.array([-3.0, -1.0, -0.5, 0.0, 1.0, 2.0, 4.0])).tolist() == [-4, -3, -1.5, 0, 0.5, 1, 2]
+    assert found.turns().tolist() == [2.5, -2.5, 0.0]
+    assert found.offset is None
+    assert found.shifted(1.0)(np.array([0.0])).tolist() == [1.0]
+    assert (shift(0.25).offset, Calibration((1.0,), (1.5,)).offset) == (0.25, 0.5)
+
+
+def test_platt_finds_slope_and_offset() -> None:
+    logit = np.random.default_rng(0).normal(-1, 1.5, 40_000)
+    scale, offset = fit_line(drawn(1.4 * logit - 0.6), logit, 10.0)
+    assert scale == pytest.approx(1.4, abs=0.05)
+    assert offset == pytest.approx(-0.6, abs=0.05)
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 60), st.integers(0, 99), st.floats(0.05, 3))
+def test_platt_is_at_the_minimum(rows: int, seed: int, prior: float) -> None:
+    draw = np.random.default_rng(seed)
+    label, logit = (draw.random(rows) < 0.4).astype(np.float32), draw.normal(0, 2, rows)
+    a, b = fit_line(label, logit, prior)
+
+    def cost(a: float, b: float) -> float:
+        return len(label) * mean_log_loss(label, a * logit + b) + ((a - 1) ** 2 + b**2) / (2 * prior**2)
+
+    assert all(cost(a, b) <= cost(a + x, b + y) + 1e-9 for x in (-0.01, 0, 0.01) for y in (-0.01, 0, 0.01))
+
+
+def test_isotonic_finds_what_a_line_cannot_and_rises() -> None:
+    logit = np.random.default_rng(0).normal(0, 1.5, 40_000)
+    label = drawn(np.where(logit < 0, 0.2 * logit, 2.0 * logit))
+    rising, line = fit("isotonic", label, logit, 1.0), fit("platt", label, logit, 1.0)
+    assert mean_log_loss(label, rising(logit)) < mean_log_loss(label, line(logit)) - 0.005
+    assert list(rising.values) == sorted(rising.values)
+    assert len(rising.knots) == 16
+    z = np.linspace(-6, 6, 100)
+    assert np.all(np.diff(rising(z)) >= 0)
+
+
+def test_a_calibrated_network_is_left_nearly_as_it_is() -> None:
+    logit = np.random.default_rng(0).normal(-1, 1, 2000)
+    for kind in ("offset", "platt", "isotonic"):
+        found = fit(kind, drawn(logit), logit, 0.05)
+        assert np.max(np.abs(found(logit) - logit)) < 0.35, kind
+        assert abs(mean_offset(found, logit)) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["offset", "platt", "isotonic"])
+def test_without_rows_or_prior_nothing_is_calibrated(kind: str) -> None:
+    nothing = np.zeros(0)
+    assert fit(kind, nothing.astype(np.float32), nothing, 1.0).offset == 0  # type: ignore[arg-type]
+    assert fit(kind, np.ones(3, np.float32), np.zeros(3), 0.0).offset == 0  # type: ignore[arg-type]
+    assert mean_offset(shift(0.5), nothing) == 0.5
+
+
+def test_the_same_logit_in_every_row() -> None:
+    found = fit("isotonic", np.array([1, 0, 0, 0] * 100, np.float32), np.zeros(400), 1.0)
+    assert found(np.zeros(1)) == pytest.approx(math.log(1 / 3), abs=0.06)

@@ -40,8 +40,11 @@ def test_the_fastest_comes_first_and_the_file_is_the_memory() -> None:
     found, times = ranked(NETWORK, ROWS, [1, 16], FILE)
     assert set(times) == {str(way) for way in [*ways(MODEL.line.shape), *precise_ways(found[0])]} | set(times)
     assert all(set(us) == {"1", "16"} and min(us.values()) > 0 for us in times.values())
-    means = [times[str(way)]["1"] * times[str(way)]["16"] for way in found]
-    assert means == sorted(means)
+    means = [(times[str(way)]["1"] * times[str(way)]["16"]) ** 0.5 for way in found]
+    equals = sum(mean <= 1.03 * min(means) for mean in means)
+    assert max(means[:equals]) <= 1.03 * min(means)
+    assert means[equals:] == sorted(means[equals:])
+    assert [way.rows == "fp32" for way in found[:equals]] == sorted(way.rows == "fp32" for way in found[:equals])
     assert not any(way.layers == "dynamic_int8" for way in found)
     assert any(way.exact for way in found)
     kept = json.loads(FILE.read_text())
@@ -49,7 +52,8 @@ def test_the_fastest_comes_first_and_the_file_is_the_memory() -> None:
     network["us"][str(found[-1])] = {"1": 0.001, "16": 0.001}  # as if it had been measured so
     FILE.write_text(json.dumps(kept))
     again, _ = ranked(NETWORK, ROWS, [1, 16], FILE)
-    assert again == [found[-1], *found[:-1]], "what was measured once is not measured again"
+    assert again[0] == found[-1], "what was measured once is not measured again"
+    assert set(again) == set(found)
 
 
 def test_other_sizes_are_measured_anew_and_other_weights_are_not() -> None:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,12 @@ import torch
 from recprune.data.features import encode
 from recprune.data.schema import ids, number
 from recprune.errors import RecpruneError
-from recprune.lowering.calibrate import fit_offset
+from recprune.lowering.calibrate import Kind, fit_offset
 from recprune.lowering.choose import Network
 from recprune.lowering.external import save_model
 from recprune.lowering.lower import Half, Lowered, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
+from recprune.lowering.parity import scores
 from recprune.metrics.scores import probability
 from recprune.training.scoring import score
 from tests.lowering.served import Served, rows_of, served
@@ -55,9 +57,9 @@ def test_a_way_whose_rounding_costs_too_much_is_refused_and_told() -> None:
     found = lowered([INT8, EXACT], limit=1e-9)
     assert (found.lowering, found.rounding) == (EXACT, None)
     assert list(found.refused) == [str(INT8)]
-    assert found.offset == fit_offset(half().label, half().logit, 0.05) != 0
+    assert found.calibration.offset == fit_offset(half().label, half().logit, 0.05) != 0
     facts = rounding_facts(found)
-    assert facts["rounding"] is None
+    assert facts["rounding"] == {"rounded": False}
     assert facts["refused"][str(INT8)]["high"] > 1e-9
 
 
@@ -79,8 +81,43 @@ def test_the_offset_is_fitted_to_the_rounded_model() -> None:
     shifted = Half(coarse.rows, np.ones_like(coarse.label), coarse.logit)  # all clicks: the offset must rise
     observed = MODEL.raw(rows_of(MODEL.schema, 500, 2))
     found = lower(NETWORK, [INT8], shifted, observed, Path("scratch"), prior=1.0, limit=1.0)
-    assert found.offset > 1
-    assert found.offset != fit_offset(shifted.label, shifted.logit, 1.0)
+    assert found.calibration.offset is not None
+    assert found.calibration.offset > 1
+    assert found.calibration.offset != fit_offset(shifted.label, shifted.logit, 1.0)
+
+
+@pytest.mark.parametrize("kind", ["offset", "platt", "isotonic"])
+@pytest.mark.parametrize("way", [INT8, EXACT], ids=str)
+def test_the_calibration_is_in_the_file(kind: Kind, way: Lowering) -> None:
+    off = half()
+    off = Half(
+        off.rows,
+        (np.random.default_rng(1).random(2000) < probability(1.5 * off.logit + 0.5)).astype(np.float32),
+        off.logit,
+    )
+    rows, observed = MODEL.raw(rows_of(MODEL.schema, 60, 3)), MODEL.raw(rows_of(MODEL.schema, 500, 2))
+    found = lower(NETWORK, [way], off, observed, Path("scratch"), kind=kind, prior=1.0, limit=1.0)
+    save_model(found.model, Path("model.onnx"))
+    told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 60, 3))
+    assert told["fp32"] < 1e-6
+    assert found.calibration(np.array([0.0])) == pytest.approx(0.5, abs=0.2)
+    assert (found.calibration.offset is None) == (kind != "offset")
+
+
+@pytest.mark.parametrize("way", [INT8, EXACT], ids=str)
+def test_rows_that_the_log_left_out_are_counted_in(way: Lowering) -> None:
+    network = replace(NETWORK, schema=replace(MODEL.schema, negative_sampling_rate=0.1))
+    observed, rows = MODEL.raw(rows_of(MODEL.schema, 500, 2)), MODEL.raw(rows_of(MODEL.schema, 60, 3))
+    plain, found = (
+        lower(n, [way], half(), observed, Path("scratch"), prior=0.05, limit=1.0) for n in (NETWORK, network)
+    )
+    assert found.calibration == plain.calibration, "it is fitted to the log"
+    p = []
+    for made, name in ((plain, "plain.onnx"), (found, "found.onnx")):
+        save_model(made.model, Path(name))
+        p.append(next(scores(Path(name), rows, [slice(0, 60)])).astype(np.float64))
+    assert p[1] / (1 - p[1]) == pytest.approx(0.1 * p[0] / (1 - p[0]), rel=1e-4)
+    assert parity(network, found, Path("found.onnx"), rows, logits(MODEL, 60, 3))["fp32"] < 1e-6
 
 
 def test_without_rows_nothing_is_rounded() -> None:

@@ -18,7 +18,7 @@ FEATURES = {
     "item": FeatureSettings(type="string", per="row"),
     "price": FeatureSettings(type="numeric", per="row"),
 }
-SCHEMA = SchemaSettings(label="click", time="at", key=("request",), features=FEATURES)
+SCHEMA = SchemaSettings(negative_sampling_rate=1.0, label="click", time="at", key=("request",), features=FEATURES)
 
 pytestmark = pytest.mark.usefixtures("workspace")
 

@@ -18,7 +18,13 @@ def user_schema(settings: SchemaSettings) -> Schema:
     if problems:
         raise SettingsError("\n".join(problems))
     features = tuple(_feature(name, feature) for name, feature in settings.features.items())
-    return Schema(label=settings.label, time=settings.time, key=settings.key, features=features)
+    return Schema(
+        label=settings.label,
+        time=settings.time,
+        key=settings.key,
+        features=features,
+        negative_sampling_rate=settings.negative_sampling_rate,
+    )
 
 
 def _feature(name: str, settings: FeatureSettings) -> Feature:
