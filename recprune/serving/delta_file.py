@@ -217,7 +217,7 @@ class _Unpacker:
         found: list[bytes] = []
         while size:
             part = self._unpack(size)
-            if not part and not self._rest and not self._more():
+            if not part and (self._zip.eof or not (self._rest or self._more())):
                 raise DamagedDeltaError("a section ends too early")
             found.append(part)
             size -= len(part)

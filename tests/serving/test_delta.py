@@ -206,23 +206,37 @@ def test_a_bomb_is_refused_before_anything_is_written() -> None:
     )
 
 
-def test_a_section_that_holds_more_than_it_says_is_not_unpacked() -> None:
-    """The sizes are those of the pieces: what comes after is never asked for."""
-    make_delta(BASE, NEW, DELTA)
+def with_section(number: int, packed: Callable[[bytes], bytes]) -> None:
+    """Replace a section of the model's file."""
     data = DELTA.read_bytes()
     length = int.from_bytes(data[-8:], "little")
     found = json.loads(data[-8 - length : -8])
     at = len(MAGIC) + sum(sum(part["packed"]) for part in found["parts"][: found["parts"].index(model(found))])
-    first, second, third = model(found)["packed"]
-    full = zlib.decompress(data[at + first + second : at + first + second + third])
-    bomb = zlib.compress(full + bytes(50_000_000), 9)
-    model(found)["packed"][2] = len(bomb)
+    at += sum(model(found)["packed"][:number])
+    end = at + model(found)["packed"][number]
+    section = packed(zlib.decompress(data[at:end]))
+    model(found)["packed"][number] = len(section)
     text = json.dumps(found).encode()
-    DELTA.write_bytes(
-        data[: at + first + second] + bomb + data[at + first + second + third : -8 - length] + text
-        + len(text).to_bytes(8, "little")
-    )  # fmt: skip
-    refused(damaged("a section does not end where it should"))
+    DELTA.write_bytes(data[:at] + section + data[end : -8 - length] + text + len(text).to_bytes(8, "little"))
+
+
+ODD = "a section does not end where it should"
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("packed", "why"),
+    [(lambda raw: zlib.compress(raw + bytes(50_000_000), 9), ODD), (lambda raw: zlib.compress(raw) + b"more", ODD),
+     (lambda raw: zlib.compress(raw) + zlib.compress(raw), ODD), (lambda raw: zlib.compress(raw)[:-1], ODD),
+     (lambda raw: zlib.compress(raw[:-1]), "a section ends too early"), (lambda _: b"", "a section ends too early"),
+     (lambda raw: zlib.compress(raw[:-1]) + bytes(100_000), "a section ends too early"),
+     (lambda raw: raw, r"a section cannot be unpacked \(.*\)")],
+)  # fmt: skip
+def test_a_section_holds_what_is_asked_for(number: int, packed: Callable[[bytes], bytes], why: str) -> None:
+    """Sizes are those of the pieces: what a section holds beyond them is never unpacked."""
+    make_delta(BASE, NEW, DELTA)
+    with_section(number, packed)
+    refused(damaged(why))
 
 
 def test_mutants_become_the_whole_or_nothing() -> None:
