@@ -174,7 +174,7 @@ def _column(name: str, dtype: str, values: Any) -> NDArray[Any]:
         raise SettingsError(f"input {name} is {found.dtype}; the model takes {takes}.")
     if found.dtype == np.uint64 and dtype == "int64" and found.size and int(found.max()) >= 2**63:
         raise SettingsError(f"input {name} holds {int(found.max())}, which is no int64; the model takes int64 ids.")
-    with np.errstate(over="ignore"):  # a number beyond float32 is infinite there, as it was in training
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32 it is infinite, as it was in training
         return found.astype(_DTYPES[dtype], copy=False)
 
 

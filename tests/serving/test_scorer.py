@@ -239,6 +239,13 @@ def test_booleans_are_numbers_and_ids() -> None:
     assert found.tolist() == scorer.score({**GOOD, "user": [1, 0], "price": [0.0, 1.0]}).tolist()
 
 
+def test_every_nan_is_a_missing_number() -> None:
+    """NumPy warns of casts of those that signal, and warnings are errors here."""
+    scorer, odd = bundle(), np.array([0x7FF0000000000001, 0xFFF0000000000001], np.uint64).view(np.float64)
+    found = scorer.score({**GOOD, "price": odd})
+    assert found.tolist() == scorer.score({**GOOD, "price": [np.nan, np.nan]}).tolist()
+
+
 def test_many_threads_score_at_once() -> None:
     scorer, events = bundle(), columns(rows_of(MODEL.schema, 64, seed=3))
     expected = scorer.score(events).tolist()
