@@ -1,4 +1,4 @@
-"""Rows as whoever serves may give them: every one scored as it would be alone and clean, or the call refused.
+"""Rows as whoever serves may give them: each scored as ONNX Runtime scores it alone and clean, or the call refused.
 
 RECPRUNE_ROWS sets how many; 100,000 take about fifteen seconds of one core.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pandas as pd
 import polars as pl
 import pytest
@@ -30,14 +31,14 @@ ITEMS = [*WORDS, "nan", *(f"id {n}" for n in range(9))]
 PRICES = [*REALS, -3.4e38, 1e-45, *np.arange(0.0, 6.0, 0.5)]
 MISSING = (None, float("nan"), pd.NA, np.float64("nan"), "")
 Columns = dict[str, Any]
+PLACE = Path("bundles/2024-01-05")
 
 
 @pytest.fixture
 def scorer(workspace: Path) -> Scorer:
-    place = Path("bundles/2024-01-05")
-    with artefact(place, "bundle", place.name, describe_inputs(MODEL.schema)) as folder:
+    with artefact(PLACE, "bundle", PLACE.name, describe_inputs(MODEL.schema)) as folder:
         onnx.save(build_graph(MODEL.line, MODEL.vocabulary, MODEL.schema, MODEL.offset), folder / "model.onnx")
-    return Scorer(place)
+    return Scorer(PLACE)
 
 
 def clean(draw: np.random.Generator) -> Columns:
@@ -84,14 +85,16 @@ SPOILED: dict[str, Callable[[NDArray[Any]], Any]] = {
 
 def test_every_row_scores_as_it_does_alone_and_clean(scorer: Scorer) -> None:
     draw, refusals = np.random.default_rng(1), 0
+    alone = ort.InferenceSession(PLACE / "model.onnx", providers=["CPUExecutionProvider"])
     for _ in range(-(-ROWS // BATCH)):
         rows = clean(draw)
         given = as_given(rows, draw)
         found = scorer.score(given)
-        alone = [float(scorer.score({name: v[at : at + 1] for name, v in rows.items()})[0]) for at in range(BATCH)]
-        assert np.isfinite(alone).all()
+        feeds = ({name: values[at : at + 1] for name, values in rows.items()} for at in range(BATCH))
+        expected = np.array([alone.run(["p_click"], feed)[0][0] for feed in feeds])
+        assert np.isfinite(expected).all()
         assert found.shape == (BATCH,)
-        wrong = np.flatnonzero(~(np.abs(found - np.array(alone)) <= 1e-6))
+        wrong = np.flatnonzero(~(np.abs(found - expected) <= 1e-6))
         assert not len(wrong), {name: v[wrong[0]] for name, v in rows.items()}
         name = str(draw.choice(list(SPOILED)))
         for columns in ({**given, name: SPOILED[name](rows[name])}, {**given, name: rows[name][:-1]}):
