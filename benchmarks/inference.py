@@ -27,7 +27,7 @@ from recprune.days import add_days
 from recprune.files import write_json
 from recprune.lowering.builder import Builder, Section
 from recprune.lowering.choose import Network, ranked
-from recprune.lowering.delivered import compare
+from recprune.lowering.delivered import calls, compare
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import graph_inputs
 from recprune.lowering.look_up import look_up, of_request
@@ -223,8 +223,8 @@ def look_ups(bench: Bench, line: Line, rows: pl.DataFrame) -> dict[str, float]:
             str(look_up(build, one, bench.vocabulary)), TensorProto.INT64, [None, None]
         )
         sessions[name] = open_session(build.model(graph_inputs(bench.stream.plain), [found]).SerializeToString())
-    call = feed(rows.head(128))
-    return {name: times["p50"] for name, times in interleaved(sessions, dict.fromkeys(sessions, call), 128).items()}
+    fed = [feed(batch) for batch in calls(rows, 128)]
+    return {name: times["p50"] for name, times in interleaved(sessions, dict.fromkeys(sessions, fed), 128).items()}
 
 
 def same(stream: Stream, files: Mapping[str, Path], rows: pl.DataFrame) -> float:

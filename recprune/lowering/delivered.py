@@ -21,8 +21,10 @@ from recprune.lowering.session import Feed, feed, model_bytes, open_session, wri
 from recprune.lowering.timed import interleaved
 
 BATCHES = (1, 16, 128, 1024)
-PROFILED = 30
-"""Calls that are profiled."""
+DIFFERENT = 16
+"""Batches that take turns."""
+PROFILED, PROFILED_ROWS = 48, 128
+"""Calls that are profiled, and their rows."""
 
 
 def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> dict[str, Any]:
@@ -39,23 +41,28 @@ def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> d
     """
     sessions = {name: open_session(model) for name, model in models.items()}
     request = {f.name for f in of_request(schema)}
-    timed = {str(n): interleaved(sessions, _calls(models, rows, n, request), n) for n in BATCHES}
-    calls = _calls(models, rows, 128, request)
-    spent = {name: _spent(model, calls[name], 128) for name, model in models.items()}
+    timed = {}
+    for n in BATCHES:
+        batches = calls(rows, n)
+        fed = {name: [feed(b, () if name == "dense" else request) for b in batches] for name in models}
+        timed[str(n)] = interleaved(sessions, fed, n)
+        if n == PROFILED_ROWS:
+            spent = {name: _spent(model, fed[name], n) for name, model in models.items()}
     return {"us_per_row": timed, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
 
 
-def _calls(models: Mapping[str, Any], rows: pl.DataFrame, count: int, request: set[str]) -> dict[str, Feed]:
-    batch = rows[np.resize(np.arange(len(rows)), count)]
-    return {name: feed(batch, () if name == "dense" else request) for name in models}
+def calls(rows: pl.DataFrame, count: int) -> list[pl.DataFrame]:
+    """Return batches of rows one after the other, from the beginning again where there are no more."""
+    places = np.arange(DIFFERENT * count).reshape(DIFFERENT, count) % len(rows)
+    return [rows[place] for place in places]
 
 
-def _spent(model: Path, call: Feed, count: int) -> dict[str, float]:
+def _spent(model: Path, fed: Sequence[Feed], count: int) -> dict[str, float]:
     """Return microseconds a row by section, from ONNX Runtime's profile: sums over nodes of the median call."""
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(model, Path(folder) / "profile")
-        for _ in range(PROFILED):
-            session.run(["p_click"], call)
+        for n in range(PROFILED):
+            session.run(["p_click"], fed[n % len(fed)])
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     nodes: dict[str, list[float]] = {}
     for event in events:

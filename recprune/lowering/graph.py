@@ -23,7 +23,15 @@ from recprune.lowering.calibrate import Calibration, shift
 from recprune.lowering.families import APART, LOGITS, Writer
 from recprune.lowering.interaction import Stack, reads_by_row, usual_lowering
 from recprune.lowering.layers import Layers
-from recprune.lowering.look_up import count_rows, embedded, look_up, number_parts, of_request
+from recprune.lowering.look_up import (
+    count_rows,
+    embedded,
+    for_each_row,
+    look_up,
+    number_part,
+    of_request,
+    picked_in_order,
+)
 from recprune.lowering.lowering import Lowering, Ranges
 from recprune.model.line import Line
 
@@ -103,9 +111,9 @@ def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]
     read = [shape.vectors[v] for v in reading.vectors]
     numbers = None
     if shape.numeric and 0 in reading.vectors:
-        parts = number_parts(build, writer.line, schema)
-        numbers = writer.layers.tower("bottom", parts)
-        if all(part.request for part in parts):
+        part = number_part(build, writer.line, schema)
+        numbers = writer.layers.tower("bottom", [part])
+        if part.request:
             request.add(read[0])
     found = []
     for side in (True, False) if shape.family in APART else (None,):
@@ -115,7 +123,7 @@ def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]
             positions = [reading.vectors[i] - shift for i in places if not (here and i == 0)]
             rows = _rows(writer, vocabulary, schema, positions, together=side is None)
             if here and side is None and read[0] in request:
-                here = _for_each_row(build, schema, here, axis=0)
+                here = for_each_row(build, schema, here, axis=0)
             name = _stacked(writer, here, rows, positions, by_row=by_row)
             found.append(Stack(name, tuple(places), by_row, request=bool(side)))
     return found
@@ -134,20 +142,11 @@ def _rows(
     if once is None:
         return each
     with build.section("lookups"):
-        spread = _for_each_row(build, schema, once, axis=1)
+        spread = for_each_row(build, schema, once, axis=1)
         if each is None:
             return spread
-        order = np.argsort([*of_one, *others])
         both = build.node("Concat", [spread, each], axis=0)
-        if np.array_equal(order, np.arange(len(order))):
-            return both
-        return build.node("Gather", [both, build.constant("order", order)], axis=0)
-
-
-def _for_each_row(build: Builder, schema: Schema, x: str, axis: int) -> str:
-    """Repeat what there is one of per request (·, R) or (R, ·) for each row."""
-    parts = [count_rows(build, schema), build.integers(1)]
-    return build.node("Expand", [x, build.node("Concat", parts if axis == 0 else parts[::-1], axis=0)])
+        return picked_in_order(build, both, np.argsort([*of_one, *others]).tolist())
 
 
 def _stacked(writer: Writer, numbers: str | None, rows: str | None, positions: Sequence[int], by_row: bool) -> str:

@@ -120,32 +120,54 @@ def quantized_rows(
     return whole, scales, zeros
 
 
-def number_parts(build: Builder, line: Line, schema: Schema) -> list[Part]:
-    """Return the numbers as the bottom tower reads them, a part of those of the request and one of the others."""
-    request = [f in of_request(schema) for f in schema.numeric]
-    found = []
+def number_part(build: Builder, line: Line, schema: Schema) -> Part:
+    """Return the numbers as the bottom tower reads them: of the request if all are, else for each row.
+
+    Transforms of few numbers cost their nodes, not their numbers: those of the request are repeated before, not after.
+    """
+    names = [f.name for f in schema.numeric]
+    once = [f.name for f in schema.numeric if f in of_request(schema)]
     with build.section("rest"):
-        for side in (True, False):
-            places = [i for i, r in enumerate(request) if r == side]
-            if places:
-                index = np.array([*places, *(len(request) + i for i in places)])
-                found.append(Part(standardize(build, line, schema, places), index, turned=True, request=side))
-    return found
+        if len(once) in (0, len(names)):
+            raw = _stacked(build, names)
+        else:
+            both = [for_each_row(build, schema, _stacked(build, once), axis=1)]
+            order = [*once, *(name for name in names if name not in once)]
+            both.append(_stacked(build, order[len(once) :]))
+            raw = picked_in_order(build, build.node("Concat", both, axis=0), [order.index(name) for name in names])
+        x = standardize(build, line, raw)
+        return Part(x, np.arange(2 * len(names)), turned=True, request=len(once) == len(names))
 
 
-def standardize(build: Builder, line: Line, schema: Schema, places: Sequence[int]) -> str:
-    """Return numbers as the bottom tower reads them (2Q, n): see `network.standardize`, float64 to the end."""
-    names = [schema.numeric[i].name for i in places]
-    side = ",".join(map(str, places))
-    joined = names[0] if len(names) == 1 else build.node("Concat", names, axis=0)
-    raw = build.node("Cast", [build.reshape(joined, len(names), -1)], to=TensorProto.DOUBLE)  # (Q, n)
+def _stacked(build: Builder, names: Sequence[str]) -> str:
+    """Return inputs (n,) as rows of a matrix."""
+    return build.reshape(names[0] if len(names) == 1 else build.node("Concat", names, axis=0), len(names), -1)
+
+
+def picked_in_order(build: Builder, x: str, order: Sequence[int]) -> str:
+    """Return the rows of a matrix in an order."""
+    if list(order) == sorted(order):
+        return x
+    name = f"order/{','.join(map(str, order))}"
+    return build.node("Gather", [x, build.constant(name, np.array(order, np.int64))], axis=0)
+
+
+def for_each_row(build: Builder, schema: Schema, x: str, axis: int) -> str:
+    """Repeat what there is one of per request (·, R) or (R, ·) for each row."""
+    parts = [count_rows(build, schema), build.integers(1)]
+    return build.node("Expand", [x, build.node("Concat", parts if axis == 0 else parts[::-1], axis=0)])
+
+
+def standardize(build: Builder, line: Line, numbers: str) -> str:
+    """Return numbers (Q, n) as the bottom tower reads them (2Q, n): see `network.standardize`, float64 to the end."""
+    raw = build.node("Cast", [numbers], to=TensorProto.DOUBLE)
     zero, one = (build.constant(str(value), np.array(value, np.float64)) for value in (0, 1))
     finite = _clip(build, raw, "largest", LARGEST)
     grown = build.node("Add", [build.node("Abs", [finite]), one])
     squeezed = build.node("Mul", [build.node("Sign", [finite]), build.node("Log", [grown])])
-    mean, deviation = (x.numpy()[list(places), None] for x in line.scale())
-    centred = build.node("Sub", [squeezed, build.constant(f"mean/{side}", mean)])
-    z = build.node("Div", [centred, build.constant(f"deviation/{side}", deviation)])
+    mean, deviation = (x.numpy()[:, None] for x in line.scale())
+    centred = build.node("Sub", [squeezed, build.constant("mean", mean)])
+    z = build.node("Div", [centred, build.constant("deviation", deviation)])
     missing = build.node("IsNaN", [raw])
     there = _clip(build, build.node("Where", [missing, zero, z]), "clip", CLIP)
     both = build.node("Concat", [there, build.node("Cast", [missing], to=TensorProto.DOUBLE)], axis=0)  # (2Q, n)

@@ -19,7 +19,7 @@ from recprune.lowering.builder import Builder
 from recprune.lowering.families import attended, crossed
 from recprune.lowering.graph import build_graph
 from recprune.lowering.interaction import flattened, gathered, picked, square, turned
-from recprune.lowering.look_up import look_up, standardize
+from recprune.lowering.look_up import look_up, number_part
 from recprune.lowering.probe import IDLE_INPUT, Input, Probe, probe
 from recprune.model.line import Line, new_line
 from recprune.model.shape import Shape, with_every_input
@@ -172,9 +172,7 @@ def _attention(vectors: int, width: int, heads: int) -> Probe:
 def _standardize(count: int) -> Probe:
     features = tuple(number(f"x{i}") for i in range(count))
     line, inputs = _line(features, embedding=4), tuple(Input(f.name, "float32", (0,)) for f in features)
-    return probe(
-        "standardize", (count,), inputs, lambda build: standardize(build, line, _schema(features), range(count))
-    )
+    return probe("standardize", (count,), inputs, lambda build: number_part(build, line, _schema(features)).name)
 
 
 def _look_up(dtype: IdType) -> Probe:

@@ -133,8 +133,7 @@ def test_where_every_feature_is_of_the_request_each_row_is_one() -> None:
 def test_the_request_is_looked_up_and_multiplied_once() -> None:
     model = dense("dlrm", REQUESTS["mixed"])
     kinds = Counter(node.op_type for node in graph(model, Lowering()).graph.node)
-    # bottom.0 has numbers of both sides, top.0 columns and pairs of both
-    assert kinds["Gemm"] == len(model.line.shape.layers()) + 1 + 3
+    assert kinds["Gemm"] == len(model.line.shape.layers()) + 3  # top.0 reads columns and pairs of both sides
     shapes = {i.name: i.type.tensor_type.shape.dim[0].dim_param for i in graph(model).graph.input}
     assert shapes == {"a": "requests", "x": "requests", "b": "rows", "c": "requests", "y": "rows", "d": "rows"}
 
@@ -188,7 +187,7 @@ def test_onnx_runtime_computes_every_layer_but_the_last_in_integers(
         graph(model, Lowering(layers="int8")).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     kinds = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
-    parts = 1 + 3 if of_request(model.schema) else 1  # more than one of bottom.0 and of top.0
+    parts = 3 if of_request(model.schema) else 1  # of top.0 beyond the first
     assert kinds["QGemm"] == len(model.line.shape.layers()) - 1 + parts
     assert kinds["Gemm"] + kinds["FusedGemm"] == 1
 
