@@ -31,7 +31,7 @@ from recprune.lowering.delivered import calls, compare
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import graph_inputs
 from recprune.lowering.look_up import look_up, of_request
-from recprune.lowering.lower import Half, Lowered, lower
+from recprune.lowering.lower import Lowered, lower
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.parity import scores
 from recprune.lowering.session import feed, model_bytes, open_session
@@ -46,13 +46,13 @@ from recprune.progress import Progress
 from recprune.pruning.budget import budget_for
 from recprune.pruning.carving import carve_to_ramp
 from recprune.settings import Settings, read_settings
+from recprune.steps.export import OBSERVED_ROWS, seen
 from recprune.training.incremental import learn
-from recprune.training.scoring import score
 
 FIRST = "2024-01-01"
 DAYS, SETTLING = 24, 8
 BUDGETS = (0.35, 0.14, 0.05)
-CALIBRATING = 5000
+CALIBRATING, LIMIT = 5000, 0.001
 SECTIONS = get_args(Section)
 
 
@@ -166,10 +166,9 @@ class Bench:
 
     def write(self, name: str, line: Line, ways: Sequence[Lowering], schema: Schema) -> tuple[Path, Lowered]:
         """Write a line as a file by the first way whose rounding costs little enough."""
-        network, rows = Network(line, self.vocabulary, schema), self.unseen.head(CALIBRATING)
-        features, observed = encode(rows, schema, self.vocabulary), self.learned.select(self.inputs)
-        half = Half(rows.select(self.inputs), features.label, score(line, features))
-        lowered = lower(network, ways, half, observed, self.folder, prior=1.0, limit=5e-4)
+        network = Network(line, self.vocabulary, schema)
+        half, observed = seen(network, self.unseen.head(CALIBRATING)), seen(network, self.learned.tail(OBSERVED_ROWS))
+        lowered = lower(network, ways, half, observed, self.folder, prior=1.0, limit=LIMIT)
         save_model(lowered.model, self.folder / f"{name}.onnx")
         return self.folder / f"{name}.onnx", lowered
 

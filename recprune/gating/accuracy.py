@@ -9,7 +9,7 @@ from recprune.days import days_apart
 from recprune.gating.evidence import Evidence
 from recprune.gating.limits import GateSettings
 from recprune.gating.rule import Rule, RuleVerdict
-from recprune.metrics.intervals import Paired, paired
+from recprune.metrics.intervals import BLOCK, FEWEST_BLOCKS, Paired, paired
 from recprune.metrics.sums import ALL, Ratio, Sums, read_sums
 
 
@@ -145,7 +145,7 @@ def rounding(seen: Evidence, settings: GateSettings) -> Rule:
     if not seen.flag("evaluation", "rounding", "rounded"):
         return Rule(name="rounding", verdict="passed", reason="nothing is rounded: the model is fp32")
     rows, limit = seen.number("evaluation", "rounding", "rows"), settings.rounding_margin
-    if seen.value("evaluation", "rounding", "low") is None:
+    if seen.value("evaluation", "rounding", "low") is None and rows < BLOCK * FEWEST_BLOCKS:
         told = f"{rows:.0f} rows are too few to say what rounding costs"
         return Rule(name="rounding", verdict="undecided", limit=limit, reason=told)
     value, low, high, detectable = (

@@ -31,8 +31,12 @@ p_click = Scorer(Path("bundles/{day}")).score(columns)  # columns: name → N va
 - FLOPs per row: {flops["served"]:,} of the dense network's {flops["dense"]:,}
   (asked {manifest["asked"]:.4f}, delivered {manifest["delivered"]:.4f}).
 - Widths: {", ".join(f"{name} {width}" for name, width in manifest["widths"].items())}.
-- Precision {manifest["precision"]}; largest difference from torch: {
+- Written down as: {manifest["precision"]} layers, embedding rows {
+        manifest["lowering"]["rows"]
+    }; largest difference from torch: {
         ", ".join(f"{name} {value:.2g}" for name, value in parity.items() if name != "rows")
     } over {parity["rows"]:,} rows with unknown ids and missing values.
-- Calibration offset on the logit: {manifest["calibration_offset"]:+.4f}.
+- Calibration on the logit ({manifest["calibration"]["kind"]}): {
+        manifest["calibration_offset"]:+.4f} on average. Share of
+  the rows without a click that the log kept: {manifest["negative_sampling_rate"]:g}; the probabilities are of all rows.
 """

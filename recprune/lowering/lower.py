@@ -28,8 +28,8 @@ PART = 128
 
 
 @dataclass(frozen=True, slots=True)
-class Half:
-    """The calibrating half of the tail: it calibrates and chooses the lowering, and never gates."""
+class Seen:
+    """Rows with what they were labelled and what torch makes of them."""
 
     rows: pl.DataFrame
     """Raw feature values, a column per input."""
@@ -57,8 +57,8 @@ class Lowered:
 def lower(
     network: Network,
     ways: Sequence[Lowering],
-    half: Half,
-    observed: pl.DataFrame,
+    half: Seen,
+    observed: Seen,
     folder: Path,
     *,
     kind: Kind = "offset",
@@ -70,34 +70,36 @@ def lower(
     Args:
         network: what is written down.
         ways: the fastest first; the last is taken whatever its rounding costs.
-        half: rows that judge.
-        observed: raw feature values from which the ranges of the layers' inputs are taken.
+        half: the calibrating half of the tail.
+        observed: the day's last rows, learned or not: of them the ranges of the layers' inputs are taken, and by them
+            rounding is judged. It compares a network with itself, and a tail is too small to show what it costs.
         folder: where models that are tried are written for the while.
         kind: of calibration, see `fit`.
         prior: see `fit`.
         limit: largest relative NE that rounding may cost, by the upper end of its interval.
     """
-    exact = fit(kind, half.label, half.logit, prior)
-    losses, rate = log_losses(half.label, probability(exact(half.logit))), network.schema.negative_sampling_rate
+    exact, rate = fit(kind, half.label, half.logit, prior), network.schema.negative_sampling_rate
+    losses = log_losses(observed.label, probability(exact(observed.logit)))
     ranges: Ranges | None = None
     refused: dict[str, Paired] = {}
     for way in ways:
         if way.exact:
             return Lowered(_built(network, exact, way, None), way, exact, rate, None, refused)
         if way.layers == "int8" and ranges is None:
-            ranges = input_ranges(network.line, network.vocabulary, network.schema, observed, folder)
-        logit = _logits(_built(network, shift(-math.log(rate)), way, ranges), half.rows, folder)
-        map_ = fit(kind, half.label, logit, prior)
-        rounding = paired(log_losses(half.label, probability(map_(logit))), losses)
+            ranges = input_ranges(network.line, network.vocabulary, network.schema, observed.rows, folder)
+        model = _built(network, shift(-math.log(rate)), way, ranges)
+        on_half, on_observed = (_logits(model, seen.rows, folder) for seen in (half, observed))
+        map_ = fit(kind, half.label, on_half, prior)
+        rounding = paired(log_losses(observed.label, probability(map_(on_observed))), losses)
         if way is ways[-1] or (rounding.high is not None and rounding.high <= limit):
             return Lowered(_built(network, map_, way, ranges), way, map_, rate, rounding, refused)
         refused[str(way)] = rounding
     raise ValueError("there is no way to choose from")
 
 
-def possible(ways: Sequence[Lowering], observed: pl.DataFrame, network: Network) -> list[Lowering]:
+def possible(ways: Sequence[Lowering], rows: pl.DataFrame, network: Network) -> list[Lowering]:
     """Return the ways that rows allow: without any nothing is known of the layers' inputs, and only fp32 is left."""
-    if len(observed):
+    if len(rows):
         return list(ways)
     return [way for way in ways if way.layers != "int8"] or [usual_lowering(network.line.shape)]
 

@@ -13,6 +13,7 @@ _FORMS: dict[str, Callable[[float | None], str]] = {
     "floor": formats.number,
     "slices": formats.signed,
     "slice_calibration": lambda ratio: formats.number(ratio, 3),
+    "rounding": formats.signed,
     "budget": lambda share: formats.percent(share, 3),
     "calibration": formats.number,
     "churn": formats.percent,

@@ -24,6 +24,8 @@ class DayRecord:
     prune: Json | None = None
     evaluation: Json | None = None
     measurements: Json | None = None
+    delivered: Json | None = None
+    """What the exported file has and takes beside the dense network's."""
     gate: Json | None = None
     forced: tuple[Entry, ...] = ()
     """Its promotions by force, oldest first."""

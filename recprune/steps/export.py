@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from recprune.data.features import calibrating_half, encode
@@ -20,7 +19,7 @@ from recprune.lowering.choose import Network, Times, lowerings_file, ranked
 from recprune.lowering.delivered import asked_and_delivered, deliver
 from recprune.lowering.external import save_model
 from recprune.lowering.interaction import usual_lowering
-from recprune.lowering.lower import Half, lower, parity, possible, rounding_facts
+from recprune.lowering.lower import Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.measured import COSTS, measured_time
 from recprune.lowering.parity import scores
@@ -35,7 +34,7 @@ from recprune.training.scoring import score
 
 PARITY_ROWS = 2000
 OBSERVED_ROWS = 10_000
-"""Last events of the day, from which the ranges of int8 are taken."""
+"""Last events of the day, by which rounding is judged and from which the ranges of int8 are taken."""
 _STRANGE: dict[str, tuple[float | int | str, float | int | str]] = {
     "float32": (float("nan"), float("inf")),
     "int64": (MISSING_INT, -7),
@@ -64,13 +63,14 @@ def export(
     network = Network(lines["served"], known, schema)
     names = [f.name for f in schema.features]
     observed = partition.scan().tail(max(OBSERVED_ROWS, about["tail_rows"])).collect()
-    half = _half(network, observed.tail(about["tail_rows"]))
+    tail = observed.tail(about["tail_rows"])
+    half = seen(network, tail.filter(calibrating_half(tail["row_hash"].to_numpy())))
     ways, times = _ways(settings.export, network, observed.select(names))
     lowered = lower(
         network,
         ways,
         half,
-        observed.select(names),
+        seen(network, observed),
         SCRATCH / day,
         kind=settings.export.calibration,
         prior=settings.export.calibration_prior,
@@ -108,13 +108,11 @@ def export(
         print(sentence)  # noqa: T201
 
 
-def _half(network: Network, tail: pl.DataFrame) -> Half:
-    """Return the calibrating half of the tail with torch's logits."""
-    features = encode(tail, network.schema, network.vocabulary)
-    chosen = np.flatnonzero(calibrating_half(features.row_hash))
-    half = features.rows(chosen)
-    raw = tail[chosen].select(f.name for f in network.schema.features)
-    return Half(raw, half.label, score(network.line, half))
+def seen(network: Network, rows: pl.DataFrame) -> Seen:
+    """Return events with torch's logits of them."""
+    features = encode(rows, network.schema, network.vocabulary)
+    raw = rows.select(f.name for f in network.schema.features)
+    return Seen(raw, features.label, score(network.line, features))
 
 
 def _ways(settings: ExportSettings, network: Network, rows: pl.DataFrame) -> tuple[list[Lowering], Times]:

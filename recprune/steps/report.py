@@ -15,6 +15,7 @@ from recprune.workspace import (
     REPORTS,
     DayState,
     days_with_verdict,
+    delivered_path,
     genesis_day,
     read_plan,
     report_path,
@@ -53,6 +54,7 @@ def _record(state: DayState, history: Sequence[Entry]) -> DayRecord:
         prune=_read(report_path(day, "prune")),
         evaluation=_read(report_path(day, "evaluation")),
         measurements=_read(report_path(day, "measurements")),
+        delivered=_read(delivered_path(day)),
         gate=_read(report_path(day, "gate")),
         forced=tuple(forced(history, day)),
     )

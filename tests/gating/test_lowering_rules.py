@@ -47,3 +47,10 @@ def test_rounding_says_what_it_costs() -> None:
 def test_too_few_rows_cannot_tell_what_rounding_costs() -> None:
     found = rule("rounding", rows=20, low=None, high=None, detectable=None)
     assert (found.verdict, found.reason) == ("undecided", "20 rows are too few to say what rounding costs")
+
+
+def test_an_interval_that_is_missing_where_there_are_rows_enough_holds() -> None:
+    found = rule("rounding", rows=500, low=None)
+    assert (found.verdict, found.reason) == (
+        "failed", "the rule rounding cannot be judged: rounding.low is null in evaluation.json"
+    )  # fmt: skip

@@ -11,12 +11,15 @@ MANIFEST = {
     "delivered": 0.19999,
     "widths": {"inputs": 40, "top.0": 12},
     "precision": "int8",
-    "parity": {"fp32": 3.2e-8, "int8": 0.0013, "rows": 2000},
+    "lowering": {"rows": "uint8"},
+    "parity": {"fp32": 3.2e-8, "rounded": 0.0013, "rows": 2000},
+    "calibration": {"kind": "platt"},
+    "negative_sampling_rate": 0.1,
     "calibration_offset": -0.0312,
 }
 PRECISION = (
-    "- Precision int8; largest difference from torch: fp32 3.2e-08, int8 0.0013 over 2,000 rows "
-    "with unknown ids and missing values."
+    "- Written down as: int8 layers, embedding rows uint8; largest difference from torch: fp32 3.2e-08, rounded 0.0013 "
+    "over 2,000 rows with unknown ids and missing values."
 )
 
 
@@ -33,6 +36,7 @@ def test_the_card_says_what_it_is_and_how_to_call_it() -> None:
         "  (asked 0.2000, delivered 0.2000).",
         "- Widths: inputs 40, top.0 12.",
         PRECISION,
-        "- Calibration offset on the logit: -0.0312.",
+        "- Calibration on the logit (platt): -0.0312 on average. Share of",
+        "  the rows without a click that the log kept: 0.1; the probabilities are of all rows.",
     ):
         assert line in card.splitlines()

@@ -41,8 +41,8 @@ def test_the_fastest_comes_first_and_the_file_is_the_memory() -> None:
     assert set(times) == {str(way) for way in [*ways(MODEL.line.shape), *precise_ways(found[0])]} | set(times)
     assert all(set(us) == {"1", "16"} and min(us.values()) > 0 for us in times.values())
     means = [(times[str(way)]["1"] * times[str(way)]["16"]) ** 0.5 for way in found]
-    equals = sum(mean <= 1.03 * min(means) for mean in means)
-    assert max(means[:equals]) <= 1.03 * min(means)
+    equals = sum(mean <= 1.05 * min(means) for mean in means)
+    assert max(means[:equals]) <= 1.05 * min(means)
     assert means[equals:] == sorted(means[equals:])
     assert [way.rows == "fp32" for way in found[:equals]] == sorted(way.rows == "fp32" for way in found[:equals])
     assert not any(way.layers == "dynamic_int8" for way in found)

@@ -12,7 +12,7 @@ from recprune.errors import RecpruneError
 from recprune.lowering.calibrate import Kind, fit_offset
 from recprune.lowering.choose import Network
 from recprune.lowering.external import save_model
-from recprune.lowering.lower import Half, Lowered, lower, parity, possible, rounding_facts
+from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.parity import scores
 from recprune.metrics.scores import probability
@@ -31,16 +31,15 @@ def logits(model: Served, count: int, seed: int = 1) -> np.ndarray:
     return score(model.line, encode(rows_of(model.schema, count, seed), model.schema, model.vocabulary))
 
 
-def half(count: int = 2000) -> Half:
+def half(count: int = 2000) -> Seen:
     """Return rows whose labels are drawn from the network's own probabilities."""
     logit = logits(MODEL, count)
     label = (np.random.default_rng(0).random(count) < probability(logit)).astype(np.float32)
-    return Half(MODEL.raw(rows_of(MODEL.schema, count, 1)), label, logit)
+    return Seen(MODEL.raw(rows_of(MODEL.schema, count, 1)), label, logit)
 
 
 def lowered(ways: list[Lowering], limit: float, count: int = 2000) -> Lowered:
-    observed = MODEL.raw(rows_of(MODEL.schema, 500, 2))
-    return lower(NETWORK, ways, half(count), observed, Path("scratch"), prior=0.05, limit=limit)
+    return lower(NETWORK, ways, half(), half(count), Path("scratch"), prior=0.05, limit=limit)
 
 
 def test_the_first_way_whose_rounding_costs_little_enough_is_taken() -> None:
@@ -78,9 +77,8 @@ def test_the_last_way_is_taken_whatever_it_costs() -> None:
 def test_the_offset_is_fitted_to_the_rounded_model() -> None:
     """Rounded so that every logit is off by much, the offset makes up for what it can."""
     coarse = half()
-    shifted = Half(coarse.rows, np.ones_like(coarse.label), coarse.logit)  # all clicks: the offset must rise
-    observed = MODEL.raw(rows_of(MODEL.schema, 500, 2))
-    found = lower(NETWORK, [INT8], shifted, observed, Path("scratch"), prior=1.0, limit=1.0)
+    shifted = Seen(coarse.rows, np.ones_like(coarse.label), coarse.logit)  # all clicks: the offset must rise
+    found = lower(NETWORK, [INT8], shifted, coarse, Path("scratch"), prior=1.0, limit=1.0)
     assert found.calibration.offset is not None
     assert found.calibration.offset > 1
     assert found.calibration.offset != fit_offset(shifted.label, shifted.logit, 1.0)
@@ -90,13 +88,13 @@ def test_the_offset_is_fitted_to_the_rounded_model() -> None:
 @pytest.mark.parametrize("way", [INT8, EXACT], ids=str)
 def test_the_calibration_is_in_the_file(kind: Kind, way: Lowering) -> None:
     off = half()
-    off = Half(
+    off = Seen(
         off.rows,
         (np.random.default_rng(1).random(2000) < probability(1.5 * off.logit + 0.5)).astype(np.float32),
         off.logit,
     )
-    rows, observed = MODEL.raw(rows_of(MODEL.schema, 60, 3)), MODEL.raw(rows_of(MODEL.schema, 500, 2))
-    found = lower(NETWORK, [way], off, observed, Path("scratch"), kind=kind, prior=1.0, limit=1.0)
+    rows = MODEL.raw(rows_of(MODEL.schema, 60, 3))
+    found = lower(NETWORK, [way], off, half(), Path("scratch"), kind=kind, prior=1.0, limit=1.0)
     save_model(found.model, Path("model.onnx"))
     told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 60, 3))
     assert told["fp32"] < 1e-6
@@ -107,10 +105,8 @@ def test_the_calibration_is_in_the_file(kind: Kind, way: Lowering) -> None:
 @pytest.mark.parametrize("way", [INT8, EXACT], ids=str)
 def test_rows_that_the_log_left_out_are_counted_in(way: Lowering) -> None:
     network = replace(NETWORK, schema=replace(MODEL.schema, negative_sampling_rate=0.1))
-    observed, rows = MODEL.raw(rows_of(MODEL.schema, 500, 2)), MODEL.raw(rows_of(MODEL.schema, 60, 3))
-    plain, found = (
-        lower(n, [way], half(), observed, Path("scratch"), prior=0.05, limit=1.0) for n in (NETWORK, network)
-    )
+    rows = MODEL.raw(rows_of(MODEL.schema, 60, 3))
+    plain, found = (lower(n, [way], half(), half(), Path("scratch"), prior=0.05, limit=1.0) for n in (NETWORK, network))
     assert found.calibration == plain.calibration, "it is fitted to the log"
     p = []
     for made, name in ((plain, "plain.onnx"), (found, "found.onnx")):
@@ -144,8 +140,8 @@ def test_values_that_are_not_finite_are_not_exported() -> None:
     for name in ("top.0.weight", "top.1.weight", "top.2.weight"):
         model.line.weights[name] = torch.sign(model.line.weights[name]) * 1e38  # finite weights, logits of ∞ − ∞
     network, rows = Network(model.line, model.vocabulary, model.schema), model.raw(rows_of(model.schema, 40))
-    nothing = Half(rows[:0], np.zeros(0, np.float32), np.zeros(0))
-    found = lower(network, [EXACT], nothing, rows, Path("scratch"), prior=0.05, limit=1.0)
+    nothing = Seen(rows[:0], np.zeros(0, np.float32), np.zeros(0))
+    found = lower(network, [EXACT], nothing, nothing, Path("scratch"), prior=0.05, limit=1.0)
     save_model(found.model, Path("model.onnx"))
     told = (
         "the exported graph or torch gives values that are not finite on 40 real rows; nothing was exported: "

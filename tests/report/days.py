@@ -125,6 +125,18 @@ def measurements(day: str) -> dict[str, Any]:
     }
 
 
+def delivered(day: str) -> dict[str, Any]:
+    us = {"served": {"p50": 2.5, "p99": 3.0}, "dense": {"p50": 10.0, "p99": 12.0}}
+    return {
+        "day": day,
+        "facts": {"weights": {"dense": 1000, "served": 200}, "bytes": {"dense": 5000, "served": 1500}},
+        "us_per_row": {"1": us, "128": us},
+        "spent": {"dense": {"layers": 8.0, "rest": 1.0}, "served": {"layers": 1.5}},
+        "ways": {"chosen": f"layers int8 {NASTY}", "us": {}},
+        "sparse": True,
+    }
+
+
 def rule(name: str, verdict: str, **numbers: Any) -> dict[str, Any]:
     empty = dict.fromkeys(("value", "interval", "limit", "distance", "detectable"))
     return {"name": name, "verdict": verdict, "reason": f"{name} told {NASTY}", **empty, **numbers}
@@ -166,6 +178,7 @@ def record(day: str, verdict: str = "passed") -> DayRecord:
         prune=prune(day),
         evaluation=evaluation(day),
         measurements=measurements(day),
+        delivered=delivered(day),
         gate=gate(day, verdict),
     )
 

@@ -48,6 +48,19 @@ def test_models_slices_widths_swaps_and_latency_are_shown() -> None:
     assert "Decided today a carving starts" in found
 
 
+def test_what_ships_is_shown_beside_the_dense_export() -> None:
+    found = Page(day_page("demo", record("2024-01-02"), None, None)).text
+    assert "Written down as: layers int8 <script>alert(1)</script>." in found
+    assert "weights 200 1,000 20.0 % bytes 1,500 5,000 30.0 %" in found
+    assert "layers µs a row at 128 1.50 8.00 19 % rest µs a row at 128 – 1.00" in found
+    assert "128 2.50 3.00 10.00 12.00 4.0" in found
+    assert "not called sparse" not in found
+    day = record("2024-01-02")
+    assert day.delivered is not None
+    not_sparse = replace(day, delivered=day.delivered | {"sparse": False})
+    assert "it is not called sparse" in Page(day_page("demo", not_sparse, None, None)).text
+
+
 def test_inputs_that_came_and_went_are_told_by_feature() -> None:
     found = Page(day_page("demo", record("2024-01-02"), None, None)).text
     assert "Changed today: 5.9 % of the mask feature inputs came went <script>alert(1)</script> 2 → 1 [3]" in found
