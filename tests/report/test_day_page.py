@@ -54,11 +54,11 @@ def test_what_ships_is_shown_beside_the_dense_export() -> None:
     assert "weights 200 1,000 20.0 % bytes 1,500 5,000 30.0 %" in found
     assert "layers µs a row at 128 1.50 8.00 19 % rest µs a row at 128 – 1.00" in found
     assert "128 2.50 3.00 10.00 12.00 4.0" in found
-    assert "not called sparse" not in found
+    assert "Neither smaller nor faster" not in found
     day = record("2024-01-02")
     assert day.delivered is not None
     not_sparse = replace(day, delivered=day.delivered | {"sparse": False})
-    assert "it is not called sparse" in Page(day_page("demo", not_sparse, None, None)).text
+    assert "Neither smaller nor faster: it is not called sparse." in Page(day_page("demo", not_sparse, None, None)).text
 
 
 def test_inputs_that_came_and_went_are_told_by_feature() -> None:
