@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import onnx
 import polars as pl
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
@@ -30,9 +31,10 @@ from recprune.lowering.choose import Network, ranked
 from recprune.lowering.delivered import calls, compare
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import graph_inputs
+from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.look_up import look_up, of_request
 from recprune.lowering.lower import Lowered, lower
-from recprune.lowering.lowering import Lowering
+from recprune.lowering.lowering import Lowering, Precision
 from recprune.lowering.parity import scores
 from recprune.lowering.session import feed, model_bytes, open_session
 from recprune.lowering.timed import interleaved
@@ -52,7 +54,7 @@ from recprune.training.incremental import learn
 FIRST = "2024-01-01"
 DAYS, SETTLING = 24, 8
 BUDGETS = (0.35, 0.14, 0.05)
-CALIBRATING, LIMIT = 5000, 0.001
+CALIBRATING, LIMIT, LOADS = 5000, 0.001, 5
 SECTIONS = get_args(Section)
 
 
@@ -182,7 +184,38 @@ def measure(name: str, case: Case, settings: Settings, folder: Path) -> dict[str
     bench = Bench(stream, lines, vocabulary, stream.day(DAYS - 1), stream.day(DAYS), files)
     ways, _ = ranked(bench.network("dense"), bench.learned, [128], folder / "lowerings.json")
     dense, _ = bench.write("dense", lines["dense"], [next(way for way in ways if way.exact)], stream.plain)
-    return {str(share): carved(bench, str(share), dense, folder / "lowerings.json") for share in BUDGETS}
+    found = {str(share): carved(bench, str(share), dense, folder / "lowerings.json") for share in BUDGETS}
+    return found | {"promises": promises(bench, dense)}
+
+
+def promises(bench: Bench, dense: Path) -> dict[str, Any]:
+    """Return what the dense network takes in ways that are called sparse elsewhere, and in 8 bits."""
+    line, way = bench.lines["dense"].copy(), usual_lowering(bench.lines["dense"].shape)
+    for name in [n for n in line.layer_names() if n.endswith("weight")]:
+        weight = line.weights[name]
+        line.weights[name] = weight * (weight.abs() > weight.abs().flatten().quantile(0.9))
+    files = {"dense": dense}
+    files["90 % zeros"], _ = bench.write("zeros", line, [way], bench.stream.plain)
+    files["90 % zeros, sparse_initializer"] = as_sparse(files["90 % zeros"])
+    for layers in get_args(Precision)[1:]:
+        files[layers], _ = bench.write(layers, bench.lines["dense"], [replace(way, layers=layers)], bench.stream.plain)
+    times = compare(files, bench.judging.select(bench.inputs), bench.stream.plain, LOADS)["us_per_row"]
+    return {"times": times, "bytes": {name: model_bytes(file) / model_bytes(dense) for name, file in files.items()}}
+
+
+def as_sparse(file: Path) -> Path:
+    """Write a model with its layers' weights as sparse tensors: ONNX Runtime makes them dense when it loads them."""
+    model = onnx.load(file)
+    graph = model.graph
+    for tensor in [t for t in graph.initializer if t.name.endswith("weight")]:
+        values = onnx.numpy_helper.to_array(tensor)
+        at = np.flatnonzero(values)
+        kept = onnx.numpy_helper.from_array(values.ravel()[at], tensor.name)
+        graph.sparse_initializer.append(helper.make_sparse_tensor(kept, onnx.numpy_helper.from_array(at), values.shape))
+        graph.initializer.remove(tensor)
+    made = file.with_name("sparse.onnx")
+    onnx.save(model, made)
+    return made
 
 
 def carved(bench: Bench, share: str, dense: Path, costs: Path) -> dict[str, Any]:
@@ -201,8 +234,10 @@ def carved(bench: Bench, share: str, dense: Path, costs: Path) -> dict[str, Any]
         files[f"{form} fp32"], _ = bench.write(f"{share}-{form}-fp32", line, [exact], schema)
     told["bytes"] = {form: model_bytes(file) / model_bytes(dense) for form, file in files.items()}
     rows = bench.judging.select(bench.inputs)
-    told["times"] = compare({n: files[n] for n in ("dense", "plain", "plain fp32")}, rows, stream.plain)
-    told["request times"] = compare({n: files[n] for n in ("dense", "request", "request fp32")}, rows, stream.schema)
+    told["times"] = compare({n: files[n] for n in ("dense", "plain", "plain fp32")}, rows, stream.plain, LOADS)
+    told["request times"] = compare(
+        {n: files[n] for n in ("dense", "request", "request fp32")}, rows, stream.schema, LOADS
+    )
     told["lookups"] = look_ups(bench, line, rows)
     told["same"] = same(stream, files, rows)
     return told
@@ -270,6 +305,18 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def promised(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return how many times as fast the dense network is in other ways, and their bytes, as Markdown."""
+    lines = ["| shape | the dense network as | bytes | 1 row | 16 | 128 | 1,024 |", "|---|---|---|---|---|---|---|"]
+    for name, shares in found.items():
+        told = shares["promises"]
+        for way, size in told["bytes"].items():
+            if way != "dense":
+                cells = " | ".join(ratio(times, way) for times in told["times"].values())
+                lines.append(f"| {name} | {way} | {size:.0%} | {cells} |")
+    return "\n".join(lines)
+
+
 def split(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return what the time of a call of 128 rows is spent on, as Markdown, microseconds a row."""
     lines = [f"| shape, budget | file | {' | '.join(SECTIONS)} |", "|---|---|" + "---|" * len(SECTIONS)]
@@ -282,7 +329,7 @@ def split(found: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _labelled(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    return [(f"{name}, {float(share):.0%}", told) for name, shares in found.items() for share, told in shares.items()]
+    return [(f"{name}, {share:.0%}", shares[str(share)]) for name, shares in found.items() for share in BUDGETS]
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -295,6 +342,7 @@ def main(folder: Path, names: list[str]) -> None:
         write_json(folder / f"{name}.json", found[name])
     out.print(table(found), markup=False)
     out.print(split(found), markup=False)
+    out.print(promised(found), markup=False)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: P
     every = ways(network.line.shape)
     layout = next(way for way in every if str(way) == kept["networks"][key]["layout"])
     alike = [way for way in precise_ways(layout) if way.layers != "dynamic_int8"]
-    return _smallest_of_equals(_fastest([*every, *alike[1:]], found), found), found
+    return smallest_of_equals(_fastest([*every, *alike[1:]], found), found), found
 
 
 def lowerings_file(folder: Path) -> Path:
@@ -135,16 +135,24 @@ def _fastest(every: Sequence[Lowering], times: Times) -> list[Lowering]:
     return sorted(every, key=mean)
 
 
-def _smallest_of_equals(ordered: list[Lowering], times: Times) -> list[Lowering]:
-    """Put the smallest first of those that are as fast as the fastest, but for noise."""
+def smallest_of_equals(ordered: Sequence[Lowering], times: Times) -> list[Lowering]:
+    """Order ways, the fastest first, so that of those as fast as the fastest of them the smallest comes first.
 
-    def bits(way: Lowering) -> int:
-        return 2 * (way.rows == "fp32") + (way.layers == "fp32")
+    The same of what is left, so that the next best is found where the first is refused.
+    """
+    left, found = list(ordered), list[Lowering]()
+    while left:
+        first = times[str(left[0])]
+        slower = {way: sum(math.log(us / first[n]) for n, us in times[str(way)].items()) / len(first) for way in left}
+        equals = sorted((way for way in left if slower[way] <= math.log(EQUAL)), key=_bits)
+        found += equals
+        left = [way for way in left if way not in equals]
+    return found
 
-    first = times[str(ordered[0])]
-    slower = {way: sum(math.log(us / first[n]) for n, us in times[str(way)].items()) / len(first) for way in ordered}
-    equals = sorted((way for way in ordered if slower[way] <= math.log(EQUAL)), key=bits)
-    return [*equals, *(way for way in ordered if way not in equals)]
+
+def _bits(way: Lowering) -> int:
+    """Rank a way by its bytes: the embedding table is most of them."""
+    return 2 * (way.rows == "fp32") + (way.layers == "fp32")
 
 
 def _about(network: Network, batches: Sequence[int]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -27,28 +28,37 @@ PROFILED, PROFILED_ROWS = 48, 128
 """Calls that are profiled, and their rows."""
 
 
-def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema) -> dict[str, Any]:
+def compare(models: Mapping[str, Path], rows: pl.DataFrame, schema: Schema, loads: int = 1) -> dict[str, Any]:
     """Return for each model median and 99th percentile per batch size, and what the time is spent on.
 
     Args:
         models: by name; `dense` is called with plain rows, the others with one request where the schema has such.
         rows: raw feature values, of which the calls are made; one at least.
         schema: of the features.
+        loads: how many times the models are loaded: where their memory lies moves a median by a tenth. The median of
+            the loads' percentiles is returned.
 
     Returns:
         `us_per_row` by batch size, model and percentile; `spent` by model and section, microseconds a row at
         128 rows; `threads` and `onnxruntime`.
     """
-    sessions = {name: open_session(model) for name, model in models.items()}
     request = {f.name for f in of_request(schema)}
     timed = {}
     for n in BATCHES:
         batches = calls(rows, n)
         fed = {name: [feed(b, () if name == "dense" else request) for b in batches] for name in models}
-        timed[str(n)] = interleaved(sessions, fed, n)
+        sessions = ({name: open_session(model) for name, model in models.items()} for _ in range(loads))
+        timed[str(n)] = _middle([interleaved(opened, fed, n) for opened in sessions])
         if n == PROFILED_ROWS:
             spent = {name: _spent(model, fed[name], n) for name, model in models.items()}
     return {"us_per_row": timed, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
+
+
+def _middle(times: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the medians of several measurements."""
+    return {
+        name: {kind: median(each[name][kind] for each in times) for kind in kinds} for name, kinds in times[0].items()
+    }
 
 
 def calls(rows: pl.DataFrame, count: int) -> list[pl.DataFrame]:

@@ -99,7 +99,8 @@ def pair_parts(build: Builder, shape: Shape, stacks: Sequence[Stack], lowering: 
     found, reading, columns = [], shape.reading, shape.counts()["columns"]
     pairs = np.stack([reading.first.numpy(), reading.second.numpy()])  # (2, P)
     with build.section("interaction"):
-        for one, other in combinations_with_replacement(stacks, 2):
+        # rows before the request: with one matrix on the right ONNX Runtime makes one product of all rows'
+        for one, other in combinations_with_replacement(sorted(stacks, key=lambda s: s.request), 2):
             place = [{v: n for n, v in enumerate(stack.places)} for stack in (one, other)]
             of_these = [
                 (columns + i, *ends)
