@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -67,7 +67,6 @@ class Case:
     embedding: int
     bottom: tuple[int, ...]
     top: tuple[int, ...]
-    family: Literal["dlrm", "deepfm"] = "dlrm"
     rows: int = 20_000
     """A day."""
 
@@ -75,7 +74,7 @@ class Case:
 CASES = {
     "criteo": Case(ids=26, numbers=13, embedding=16, bottom=(64,), top=(1024, 512, 256)),
     "shop": Case(ids=12, numbers=4, embedding=16, bottom=(32,), top=(256, 128, 64)),
-    "feed": Case(ids=40, numbers=8, embedding=32, bottom=(64,), top=(512, 256, 128), family="deepfm"),
+    "feed": Case(ids=40, numbers=8, embedding=32, bottom=(64,), top=(512, 256, 128)),
 }
 """26 ids and 13 numbers are Criteo's; the others are a small shop's ranking and a feed of many features."""
 
@@ -178,7 +177,7 @@ class Bench:
 def measure(name: str, case: Case, settings: Settings, folder: Path) -> dict[str, Any]:
     """Return what every budget of a shape has and takes."""
     stream, files = Stream(case, settings), folder / name / "files"
-    model = replace(settings.model, family=case.family, embedding=case.embedding, bottom=case.bottom, top=case.top)
+    model = replace(settings.model, embedding=case.embedding, bottom=case.bottom, top=case.top)
     lines, vocabulary = train(stream, replace(settings, model=model), folder / name)
     files.mkdir(exist_ok=True)
     bench = Bench(stream, lines, vocabulary, stream.day(DAYS - 1), stream.day(DAYS), files)

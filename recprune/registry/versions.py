@@ -120,9 +120,12 @@ def _scored() -> dict[str, list[tuple[str, int, float]]]:
     found: dict[str, list[tuple[str, int, float]]] = {}
     for file in sorted(REPORTS.glob("*/evaluation.json")):
         told = read_json(file)
-        ne = told["next_day"]["ne"]["champion"]
+        try:
+            champion, rows, ne = told["champion_day"], told["next_day"]["rows"], told["next_day"]["ne"]["champion"]
+        except (KeyError, TypeError):  # the gate has held the day for it
+            continue
         if ne is not None:
-            found.setdefault(told["champion_day"], []).append((file.parent.name, told["next_day"]["rows"], ne))
+            found.setdefault(champion, []).append((file.parent.name, rows, ne))
     return found
 
 
