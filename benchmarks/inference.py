@@ -54,7 +54,7 @@ from recprune.training.incremental import learn
 FIRST = "2024-01-01"
 DAYS, SETTLING = 24, 8
 BUDGETS = (0.35, 0.14, 0.05)
-CALIBRATING, LIMIT, LOADS = 5000, 0.001, 5
+CALIBRATING, LIMIT, LOADS = 5000, 0.001, 3
 SECTIONS = get_args(Section)
 
 

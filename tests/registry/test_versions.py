@@ -52,7 +52,9 @@ def test_a_version_serves_from_the_day_after_until_the_next_change() -> None:
     assert found == {G: [(0, D1, D1, "genesis"), (2, D3, None, "rollback")], D1: [(1, D2, D2, "promoted")]}
 
 
-@pytest.mark.parametrize("told", [{}, {"champion_day": G, "next_day": None}, {"champion_day": G, "next_day": {"rows": 3}}])
+@pytest.mark.parametrize(
+    "told", [{}, {"champion_day": G, "next_day": None}, {"champion_day": G, "next_day": {"rows": 3}}]
+)
 def test_an_evaluation_without_numbers_tells_nothing_of_the_champion(told: dict[str, Any]) -> None:
     serve(G)
     scored(D1, G, 100, 0.5)
