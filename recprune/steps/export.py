@@ -33,7 +33,7 @@ from recprune.settings import ExportSettings, Settings
 from recprune.training.scoring import score
 
 PARITY_ROWS = 2000
-OBSERVED_ROWS = 10_000
+OBSERVED_ROWS = 30_000
 """Last events of the day, by which rounding is judged and from which the ranges of int8 are taken."""
 _STRANGE: dict[str, tuple[float | int | str, float | int | str]] = {
     "float32": (float("nan"), float("inf")),
