@@ -154,10 +154,6 @@ class Bench:
         """Return the rows by which NE and times are measured."""
         return self.unseen.tail(-CALIBRATING)
 
-    def network(self, name: str) -> Network:
-        """Return a line as plain rows are served by it."""
-        return Network(self.lines[name], self.vocabulary, self.stream.plain)
-
     def losses(self, file: Path) -> NDArray[np.float64]:
         """Return the log losses of a file on the rows that judge."""
         rows = self.judging.select(self.inputs)
@@ -187,7 +183,7 @@ def measure(name: str, case: Case, settings: Settings, folder: Path) -> dict[str
 
 
 def fastest(bench: Bench) -> Path:
-    """Return the dense network's fp32 export in its fastest layout, by the times that everything else is measured by."""
+    """Return the dense network's fp32 export in its fastest layout, measured as everything else is."""
     line, files = bench.lines["dense"], dict[str, Path]()
     for n, way in enumerate(way for way in ways(line.shape) if way.exact):
         files[str(way)], _ = bench.write(f"dense-{n}", line, [way], bench.stream.plain)
