@@ -26,7 +26,7 @@ RULES = {
     "finite": "Every loss, gradient and weight stayed a finite number.",
     "schema": "The bundle takes the same inputs as the champion's.",
     "parity": "Largest difference in p_click between ONNX Runtime and torch on real rows.",
-    "rounding": "NE of the model in 8 bits against the same network's in fp32, on the calibrating half of the tail.",
+    "rounding": "NE of the model in 8 bits against the same network's in fp32, on the day's last rows, learned or not.",
     "budget": "Share of the dense network's FLOPs that the exported network needs.",
     "sparse": "The exported file is smaller than the dense network's, or faster; else it is not called sparse.",
     "size": "The model file, in units of 10⁶ bytes.",
