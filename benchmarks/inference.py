@@ -187,7 +187,7 @@ def fastest(bench: Bench) -> Path:
     line, files = bench.lines["dense"], dict[str, Path]()
     for n, way in enumerate(way for way in ways(line.shape) if way.exact):
         files[str(way)], _ = bench.write(f"dense-{n}", line, [way], bench.stream.plain)
-    times = compare(files, bench.judging.select(bench.inputs), bench.stream.plain, LOADS)["us_per_row"]["128"]
+    times = compare(files, bench.judging.select(bench.inputs), loads=LOADS)["us_per_row"]["128"]
     return files[min(files, key=lambda name: times[name]["p50"])]
 
 
@@ -202,7 +202,7 @@ def promises(bench: Bench, dense: Path) -> dict[str, Any]:
     files["90 % zeros, sparse_initializer"] = as_sparse(files["90 % zeros"])
     for layers in get_args(Precision)[1:]:
         files[layers], _ = bench.write(layers, bench.lines["dense"], [replace(way, layers=layers)], bench.stream.plain)
-    times = compare(files, bench.judging.select(bench.inputs), bench.stream.plain, LOADS)["us_per_row"]
+    times = compare(files, bench.judging.select(bench.inputs), loads=LOADS)["us_per_row"]
     return {"times": times, "bytes": {name: model_bytes(file) / model_bytes(dense) for name, file in files.items()}}
 
 
@@ -237,10 +237,11 @@ def carved(bench: Bench, share: str, dense: Path, costs: Path) -> dict[str, Any]
         files[f"{form} fp32"], _ = bench.write(f"{share}-{form}-fp32", line, [exact], schema)
     told["bytes"] = {form: model_bytes(file) / model_bytes(dense) for form, file in files.items()}
     rows = bench.judging.select(bench.inputs)
-    told["times"] = compare({n: files[n] for n in ("dense", "plain", "plain fp32")}, rows, stream.plain, LOADS)
-    told["request times"] = compare(
-        {n: files[n] for n in ("dense", "request", "request fp32")}, rows, stream.schema, LOADS
-    )
+    told["times"] = compare({n: files[n] for n in ("dense", "plain", "plain fp32")}, rows, loads=LOADS)
+    request = {f.name for f in of_request(stream.schema)}
+    names = ("dense", "request", "request fp32")
+    once = dict.fromkeys(names[1:], request)
+    told["request times"] = compare({n: files[n] for n in names}, rows, once=once, loads=LOADS)
     told["lookups"] = look_ups(bench, line, rows)
     told["same"] = same(stream, files, rows)
     return told

@@ -243,6 +243,11 @@ class ExportSettings:
     calibration_prior: NotNegative
     """Standard deviation, in logits, that the calibration is expected to have; 0 switches it off."""
 
+    def __post_init__(self) -> None:
+        """Check that there is something to choose by."""
+        if not self.batches:
+            raise ValueError("batches is empty; name the rows of one call at least, as in [1, 128].")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateSettings:
@@ -252,6 +257,11 @@ class EvaluateSettings:
     """Batch sizes at which latency is measured."""
     repeats: Count
     """Timed calls per batch size and model."""
+
+    def __post_init__(self) -> None:
+        """Check that there is something to measure."""
+        if not self.batches:
+            raise ValueError("batches is empty; name the rows of one call at least, as in [1, 128].")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,16 @@ from rich.table import Table
 from recprune.days import parse_day
 from recprune.files import to_json
 from recprune.registry.history import current
-from recprune.registry.versions import BUNDLES, Period, Version, differences, read_version, read_versions, removable
+from recprune.registry.versions import (
+    BUNDLES,
+    Period,
+    Version,
+    differences,
+    precision,
+    read_version,
+    read_versions,
+    removable,
+)
 from recprune.report import formats
 
 app = typer.Typer(help="Show which bundles served when, who changed that and why.", no_args_is_help=True)
@@ -56,7 +65,7 @@ def show(day: Day, as_json: Json = False) -> None:
         out.print(f"its bundle is not here; bring it with: recprune fetch {day}")
         return
     flops = about["flops"]
-    out.print(f"{flops['served']:,} of {flops['dense']:,} FLOPs a row; {about['bytes']:,} bytes, {about['precision']}")
+    out.print(f"{flops['served']:,} of {flops['dense']:,} FLOPs a row; {about['bytes']:,} bytes, {precision(about)}")
     out.print("widths: " + ", ".join(f"{name} {width:,}" for name, width in about["widths"].items()), soft_wrap=True)
     out.print("ids: " + ", ".join(f"{n} {size:,}" for n, size in about["vocabulary"].items() if size), soft_wrap=True)
     if unread := [name for name, size in about["vocabulary"].items() if not size]:

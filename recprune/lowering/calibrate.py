@@ -13,8 +13,9 @@ from recprune.metrics.scores import probability
 
 Kind = Literal["offset", "platt", "isotonic"]
 Floats = NDArray[np.float64]
-BINS, FEWEST = 16, 100
-"""Of isotonic regression: most bins, and rows of a bin."""
+BINS, FEWEST, GAP = 16, 100, 0.01
+"""Of isotonic regression: most bins, rows of a bin, and least difference of two bins' mean logits: a slope between two
+that lie closer would be noise, and no fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +131,7 @@ def fit_rising(label: NDArray[np.float32], logit: Floats, prior: float) -> Calib
     A bin of n rows with mean probability p counts as if 1 / (prior² · p · (1 − p)) rows of that probability, the number
     whose logit is as uncertain as the prior, had been seen too. Neighbours that do not rise are joined.
     """
-    order = np.argsort(logit, kind="stable")
-    bins = np.array_split(order, max(1, min(BINS, len(label) // FEWEST)))
+    bins = _bins(logit, max(1, min(BINS, len(label) // FEWEST)))
     p = [float(np.mean(probability(logit[rows]))) for rows in bins]
     seen = [1 / (prior**2 * max(mean * (1 - mean), 1e-9)) for mean in p]
     weights = [len(rows) + n for rows, n in zip(bins, seen, strict=True)]
@@ -143,11 +143,24 @@ def fit_rising(label: NDArray[np.float32], logit: Floats, prior: float) -> Calib
     knots: list[float] = []
     values: list[float] = []
     for rows, rate in zip(bins, rising, strict=True):
-        knot = float(np.mean(logit[rows]))
-        if not knots or knot > knots[-1]:
-            knots.append(knot)
-            values.append(float(np.log(rate) - np.log1p(-rate)))
+        knots.append(float(np.mean(logit[rows])))
+        values.append(float(np.log(rate) - np.log1p(-rate)))
     return Calibration(tuple(knots), tuple(values))
+
+
+def _bins(logit: Floats, count: int) -> list[NDArray[np.intp]]:
+    """Return rows by logit in so many parts or fewer: equal logits stay together, and means lie `GAP` apart."""
+    ordered = np.sort(logit)
+    edges = np.unique(ordered[[len(ordered) * n // count for n in range(1, count)]]) if count > 1 else np.zeros(0)
+    part = np.searchsorted(edges, logit, side="left")
+    found = list[NDArray[np.intp]]()
+    for n in range(len(edges) + 1):
+        rows = np.flatnonzero(part == n)
+        if len(rows) and found and np.mean(logit[rows]) - np.mean(logit[found[-1]]) < GAP:
+            found[-1] = np.concatenate([found[-1], rows])
+        elif len(rows):
+            found.append(rows)
+    return found
 
 
 def _rising(rates: list[float], weights: list[float]) -> list[float]:

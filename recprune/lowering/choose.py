@@ -17,6 +17,7 @@ import polars as pl
 
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
+from recprune.errors import RecpruneError
 from recprune.files import read_json, write_json
 from recprune.lowering.cost_table import cpu_name
 from recprune.lowering.families import APART
@@ -65,7 +66,7 @@ def precise_ways(layout: Lowering) -> list[Lowering]:
 
 
 def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: Path) -> tuple[list[Lowering], Times]:
-    """Return the ways of writing a network down, the fastest first, of equals the smallest; and what was measured.
+    """Return the ways of writing a network down, the fastest first, and what was measured.
 
     By the geometric mean of a call's times over the batch sizes. Networks of the same sizes are measured once:
     the file keeps the times, so that a step that is run again chooses the same. Layers that take their scales from
@@ -79,8 +80,8 @@ def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: P
     """
     about = _about(network, batches)
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept: dict[str, Any] = read_json(file) if file.exists() else {"format": FORMAT, "unit": "us", "networks": {}}
-    if key not in kept["networks"]:
+    kept = load_times(file)
+    if not _complete(kept["networks"].get(key), network.line.shape):
         small = _small(network)
         calls = {n: _call(network.schema, rows, n) for n in batches}
         times = measure(small, ways(network.line.shape), calls)
@@ -92,7 +93,40 @@ def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: P
     every = ways(network.line.shape)
     layout = next(way for way in every if str(way) == kept["networks"][key]["layout"])
     alike = [way for way in precise_ways(layout) if way.layers != "dynamic_int8"]
-    return smallest_of_equals(_fastest([*every, *alike[1:]], found), found), found
+    return _fastest([*every, *alike[1:]], found), found
+
+
+def load_times(file: Path) -> dict[str, Any]:
+    """Read what was measured; nothing if there is no file.
+
+    Raises:
+        RecpruneError: it is of another format, or holds what is no time.
+        DamagedArtefactError: it cannot be read.
+    """
+    if not file.exists():
+        return {"format": FORMAT, "unit": "us", "networks": {}}
+    kept = read_json(file)
+    way_out = "move the file away, and everything is measured anew (seconds)."
+    if not isinstance(kept, dict) or kept.get("format") != FORMAT or not isinstance(kept.get("networks"), dict):
+        raise RecpruneError(f"{file} holds no times of format {FORMAT}; {way_out}")
+    for key, network in kept["networks"].items():
+        times = network.get("us") if isinstance(network, dict) else None
+        if not isinstance(times, dict) or not all(map(_are_times, times.values())):
+            raise RecpruneError(f"{file}: network {key} has no times above 0 for each way and batch size; {way_out}")
+    return kept
+
+
+def _are_times(us: object) -> bool:
+    return isinstance(us, dict) and bool(us) and all(isinstance(t, int | float) and t > 0 for t in us.values())
+
+
+def _complete(found: dict[str, Any] | None, shape: Shape) -> bool:
+    """Say whether a network was measured in all the ways that there are now."""
+    if found is None:
+        return False
+    layout = next((way for way in ways(shape) if str(way) == found.get("layout")), None)
+    wanted = [*ways(shape), *precise_ways(layout)] if layout else []
+    return bool(wanted) and all(str(way) in found["us"] for way in wanted)
 
 
 def lowerings_file(folder: Path) -> Path:
@@ -135,19 +169,13 @@ def _fastest(every: Sequence[Lowering], times: Times) -> list[Lowering]:
     return sorted(every, key=mean)
 
 
-def smallest_of_equals(ordered: Sequence[Lowering], times: Times) -> list[Lowering]:
-    """Order ways, the fastest first, so that of those as fast as the fastest of them the smallest comes first.
-
-    The same of what is left, so that the next best is found where the first is refused.
-    """
-    left, found = list(ordered), list[Lowering]()
-    while left:
-        first = times[str(left[0])]
-        slower = {way: sum(math.log(us / first[n]) for n, us in times[str(way)].items()) / len(first) for way in left}
-        equals = sorted((way for way in left if slower[way] <= math.log(EQUAL)), key=_bits)
-        found += equals
-        left = [way for way in left if way not in equals]
-    return found
+def smallest_of_equals(left: Sequence[Lowering], times: Times) -> list[Lowering]:
+    """Put the smallest first of those that are as fast as the fastest; the others follow in order of time."""
+    ordered = _fastest(left, times)
+    first = times[str(ordered[0])]
+    slower = {way: sum(math.log(us / first[n]) for n, us in times[str(way)].items()) / len(first) for way in ordered}
+    equals = sorted((way for way in ordered if slower[way] <= math.log(EQUAL)), key=_bits)
+    return [*equals, *(way for way in ordered if way not in equals)]
 
 
 def _bits(way: Lowering) -> int:

@@ -112,7 +112,8 @@ class Layers:
         x = build.node("QuantizeLinear", [part.name, *at])
         if part.turned:
             x = build.node("Transpose", [x], perm=[1, 0])
-        whole, scales = quantized(weight)
+        least = 0.0 if isinstance(total, str) else np.abs(total).astype(np.float64) / (2**30 * float(scale))
+        whole, scales = quantized(weight, least)  # a bias is a whole number of steps, too, below 2³¹
         both = self._dequantized(f"{name}.weight", whole, scales)
         inputs = [build.node("DequantizeLinear", [x, *at]), both]
         if isinstance(total, str):
@@ -148,24 +149,32 @@ def _read(weight: NDArray[np.float32], index: NDArray[np.int64]) -> NDArray[np.f
 def quantization(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return scale and zero point by which values in a range become 0 to 255: x = scale · (q − zero).
 
-    The range is widened to hold 0, which is exact: what is left out of a sum must count as nothing.
+    The range is widened to hold 0, which is exact: what is left out of a sum must count as nothing. A range of 0 alone
+    has steps of 1.
 
     >>> scale, zero = quantization(-1.0, 4.1)
     >>> round(float(scale), 6), int(zero)
     (0.02, 50)
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = max((high - low) / 255, float(np.finfo(np.float32).tiny))
+    scale = (high - low) / 255 or 1.0
+    scale = max(scale, float(np.finfo(np.float32).tiny))
     return np.array(scale, np.float32), np.array(np.clip(round(-low / scale), 0, 255), np.uint8)
 
 
-def quantized(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantized(
+    weight: NDArray[np.float32], least: NDArray[np.float64] | float = 0.0
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Return a weight (M, K) as integers and the scale of each output (M,).
 
     >>> whole, scales = quantized(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
     >>> whole.tolist(), [round(float(s), 4) for s in scales]
-    ([[32, -63], [0, 0]], [0.0159, 1.0])
+    ([[31, -63], [0, 0]], [0.0159, 1.0])
+
+    Args:
+        weight: of a layer.
+        least: smallest scale of each output (M,).
     """
     largest = np.abs(weight).max(1, initial=0.0)
-    scales = np.where(largest > 0, largest / WEIGHT_LIMIT, 1.0).astype(np.float32)
+    scales = np.where(largest > 0, np.maximum(largest / WEIGHT_LIMIT, least), np.maximum(least, 1.0)).astype(np.float32)
     return np.rint(weight / scales[:, None]).astype(np.int8), scales

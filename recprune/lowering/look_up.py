@@ -3,6 +3,7 @@
 Legend: n rows (R of requests, N of a call), F features read, Q numbers, V vectors, D embedding width.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,8 @@ from recprune.model.network import CLIP, LARGEST
 
 NO_STRING = "\x00recprune: no id"
 """Key of a look-up table that has no ids yet."""
-LEVELS = 255
-"""Steps of an 8-bit number."""
+LEVELS, MIDDLE = 255, 127
+"""Steps of an 8-bit number, and the one that is 0."""
 
 
 def of_request(schema: Schema) -> tuple[Feature, ...]:
@@ -103,6 +104,9 @@ def quantized_rows(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     """Return the table as 8-bit integers, and each feature's scale and zero point: x ≈ scale · (q − zero).
 
+    Scales are eighths of powers of two and zero points the same for all, so that a row that did not change keeps its
+    bytes while its feature's largest value moves a little: what differs from day to day stays small.
+
     Args:
         table: rows of all features (R, D).
         sizes: rows of each feature.
@@ -112,9 +116,10 @@ def quantized_rows(
     for i, size in enumerate(sizes):
         rows = table[start : start + size]
         low, high = min(0.0, float(rows.min(initial=0.0))), max(0.0, float(rows.max(initial=0.0)))
-        if high > low:
-            scales[i] = (high - low) / LEVELS
-            zeros[i] = np.clip(round(-low / float(scales[i])), 0, LEVELS)
+        largest = max(-low, high)
+        if largest > 0:
+            scales[i] = 2.0 ** (math.ceil(8 * math.log2(largest / MIDDLE)) / 8)
+        zeros[i] = MIDDLE
         whole[start : start + size] = np.clip(np.rint(rows / scales[i]) + zeros[i], 0, LEVELS)
         start += size
     return whole, scales, zeros

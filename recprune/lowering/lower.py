@@ -1,7 +1,7 @@
 """A network becomes a model: the fastest way whose rounding costs no more than is allowed, proved against torch."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.errors import RecpruneError
-from recprune.lowering.calibrate import Calibration, Kind, fit, shift
+from recprune.lowering.calibrate import Calibration, Kind, fit, mean_offset, shift
 from recprune.lowering.choose import Network
 from recprune.lowering.graph import build_graph
 from recprune.lowering.interaction import usual_lowering
@@ -52,6 +52,8 @@ class Lowered:
     """NE of the model against that of the same network in fp32; None where nothing was rounded."""
     refused: dict[str, Paired]
     """Faster ways whose rounding costs too much, or cannot be judged."""
+    mean_offset: float
+    """What the calibration adds to the logits of the calibrating half, on average."""
 
 
 def lower(
@@ -61,19 +63,21 @@ def lower(
     observed: Seen,
     folder: Path,
     *,
+    order: Callable[[Sequence[Lowering]], Sequence[Lowering]] = list,
     kind: Kind = "offset",
     prior: float,
     limit: float,
 ) -> Lowered:
-    """Return the first way that is allowed, calibrated.
+    """Return the first way whose rounding is allowed, calibrated.
 
     Args:
         network: what is written down.
-        ways: the fastest first; the last is taken whatever its rounding costs.
+        ways: which may be taken; the last that is left is taken whatever its rounding costs.
         half: the calibrating half of the tail.
         observed: the day's last rows, learned or not: of them the ranges of the layers' inputs are taken, and by them
             rounding is judged. It compares a network with itself, and a tail is too small to show what it costs.
         folder: where models that are tried are written for the while.
+        order: puts first, of the ways that are left, the one to be tried next.
         kind: of calibration, see `fit`.
         prior: see `fit`.
         limit: largest relative NE that rounding may cost, by the upper end of its interval.
@@ -82,18 +86,23 @@ def lower(
     losses = log_losses(observed.label, probability(exact(observed.logit)))
     ranges: Ranges | None = None
     refused: dict[str, Paired] = {}
-    for way in ways:
+    left = list(ways)
+    while left:
+        way = order(left)[0]
         if way.exact:
-            return Lowered(_built(network, exact, way, None), way, exact, rate, None, refused)
+            model = _built(network, exact, way, None)
+            return Lowered(model, way, exact, rate, None, refused, mean_offset(exact, half.logit))
         if way.layers == "int8" and ranges is None:
             ranges = input_ranges(network.line, network.vocabulary, network.schema, observed.rows, folder)
         model = _built(network, shift(-math.log(rate)), way, ranges)
         on_half, on_observed = (_logits(model, seen.rows, folder) for seen in (half, observed))
         map_ = fit(kind, half.label, on_half, prior)
         rounding = paired(log_losses(observed.label, probability(map_(on_observed))), losses)
-        if way is ways[-1] or (rounding.high is not None and rounding.high <= limit):
-            return Lowered(_built(network, map_, way, ranges), way, map_, rate, rounding, refused)
+        if len(left) == 1 or (rounding.high is not None and rounding.high <= limit):
+            model = _built(network, map_, way, ranges)
+            return Lowered(model, way, map_, rate, rounding, refused, mean_offset(map_, on_half))
         refused[str(way)] = rounding
+        left.remove(way)
     raise ValueError("there is no way to choose from")
 
 

@@ -115,6 +115,16 @@ def _version(day: str, periods: tuple[Period, ...], scored: list[tuple[str, int,
     )
 
 
+def precision(manifest: Mapping[str, Any]) -> str:
+    """Say as what numbers a bundle's layers and embedding rows are kept.
+
+    >>> precision({"precision": "fp32", "lowering": {"rows": "uint8"}})
+    'fp32, rows uint8'
+    """
+    rows = manifest.get("lowering", {}).get("rows", "fp32")
+    return str(manifest["precision"]) + ("" if rows == "fp32" else f", rows {rows}")
+
+
 def _scored() -> dict[str, list[tuple[str, int, float]]]:
     """Return day, rows and NE of each champion on every day that it met."""
     found: dict[str, list[tuple[str, int, float]]] = {}
@@ -174,8 +184,8 @@ def _differences(old: Version, new: Version) -> Iterator[str]:
     yield from _changed(
         "calibration offset", before["calibration_offset"], after["calibration_offset"], "+.4f", relative=False
     )
-    if before["precision"] != after["precision"]:
-        yield f"precision {before['precision']} → {after['precision']}"
+    if precision(before) != precision(after):
+        yield f"precision {precision(before)} → {precision(after)}"
     for name in dict.fromkeys([*before["widths"], *after["widths"]]):
         yield from _changed(
             f"width of {name}", before["widths"].get(name, 0), after["widths"].get(name, 0), ",", relative=False

@@ -18,8 +18,9 @@ from recprune.serving.scorer import Scorer
 from recprune.serving.signature import PublicKeys, check_signature, trusted
 
 PARITY = 1e-5
-"""Largest difference of a probability from the recorded one; a rounded model may differ by as much as it did from
-fp32, for what CPUs compute differently in the last digit may round to another integer."""
+"""Largest difference of a probability from the recorded one."""
+ROUNDED = 0.05
+"""Added for int8 layers, in logits: what CPUs compute differently in the last digit may round to another integer."""
 BATCHES, REPEATS = (1, 128), 200
 ROWS_A_CALL = 8192
 Columns = Mapping[str, NDArray[Any]]
@@ -118,10 +119,13 @@ def _parity(found: NDArray[np.float64], expected: NDArray[np.float64], manifest:
         if parity.get("rows") == 0:
             return Check("parity", "told", "the bundle has no sample rows: it was made before its first day")
         return Check("parity", "failed", "the bundle's sample has no rows, though its manifest tells of some")
-    limit = max(PARITY, float(parity.get("rounded", 0.0)))
-    largest = float(np.max(np.abs(found - expected)))
-    good = bool(largest <= limit)  # NaN is not
-    text = f"p_click differs by at most {largest:.2g} from the recorded one on {len(expected)} rows, limit {limit:.2g}"
+    rounded = manifest.get("lowering", {}).get("layers", "fp32") != "fp32"
+    limits = PARITY + (ROUNDED if rounded else 0.0) * expected * (1 - expected)
+    differs = np.abs(found - expected)
+    largest = float(np.max(differs))
+    good = bool(np.all(differs <= limits))  # NaN is not
+    limit = f"{PARITY:.2g}{f' + {ROUNDED:g} · p · (1 − p)' if rounded else ''}"
+    text = f"p_click differs by at most {largest:.2g} from the recorded one on {len(expected)} rows, limit {limit}"
     return Check("parity", "passed" if good else "failed", text, largest if np.isfinite(largest) else None)
 
 
@@ -139,15 +143,15 @@ def _rows(scorer: Scorer, own: Columns) -> Check:
         raise
     except RecpruneError as error:
         return Check("rows", "failed", str(error))
-    good = np.isfinite(p) & (p > 0) & (p < 1)
+    good = np.isfinite(p) & (p >= 0) & (p <= 1)
     if not good.all():
         first = int(np.argmin(good))
         text = (
-            f"p_click of {count - int(good.sum()):,} of {count:,} rows is no number within (0, 1), first row {first:,}"
+            f"p_click of {count - int(good.sum()):,} of {count:,} rows is no number within [0, 1], first row {first:,}"
         )
         return Check("rows", "failed", f"{text}: {float(p[first])}")
     told = "whether it is right was not looked at: that needs their labels, or the network"
-    return Check("rows", "passed", f"p_click of {count:,} rows is within (0, 1), mean {float(p.mean()):.4g}; {told}")
+    return Check("rows", "passed", f"p_click of {count:,} rows is within [0, 1], mean {float(p.mean()):.4g}; {told}")
 
 
 def _without_sample(own: Columns | None) -> Check:

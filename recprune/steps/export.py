@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,12 @@ from recprune.data.schema import MISSING_INT, MISSING_STRING, Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
 from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
-from recprune.lowering.calibrate import mean_offset
 from recprune.lowering.card import model_card
-from recprune.lowering.choose import Network, Times, lowerings_file, ranked
+from recprune.lowering.choose import Network, Times, lowerings_file, ranked, smallest_of_equals
 from recprune.lowering.delivered import asked_and_delivered, deliver
 from recprune.lowering.external import save_model
 from recprune.lowering.interaction import usual_lowering
-from recprune.lowering.lower import Seen, lower, parity, possible, rounding_facts
+from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.measured import COSTS, measured_time
 from recprune.lowering.parity import scores
@@ -63,23 +63,11 @@ def export(
     network = Network(lines["served"], known, schema)
     names = [f.name for f in schema.features]
     observed = partition.scan().tail(max(OBSERVED_ROWS, about["tail_rows"])).collect()
-    tail = observed.tail(about["tail_rows"])
-    half = seen(network, tail.filter(calibrating_half(tail["row_hash"].to_numpy())))
-    ways, times = _ways(settings.export, network, observed.select(names))
-    lowered = lower(
-        network,
-        ways,
-        half,
-        seen(network, observed),
-        SCRATCH / day,
-        kind=settings.export.calibration,
-        prior=settings.export.calibration_prior,
-        limit=settings.export.ne_limit,
-    )
+    lowered, times = _lowered(settings.export, network, observed, observed.tail(about["tail_rows"]), day)
     rows = parity_rows(observed, schema)
     manifest: dict[str, Any] = describe_inputs(schema) | {
         "calibration": {"kind": settings.export.calibration, **asdict(lowered.calibration)},
-        "calibration_offset": mean_offset(lowered.calibration, half.logit),
+        "calibration_offset": lowered.mean_offset,
         "negative_sampling_rate": schema.negative_sampling_rate,
         "precision": lowered.lowering.layers,
         "lowering": asdict(lowered.lowering),
@@ -113,6 +101,29 @@ def seen(network: Network, rows: pl.DataFrame) -> Seen:
     features = encode(rows, network.schema, network.vocabulary)
     raw = rows.select(f.name for f in network.schema.features)
     return Seen(raw, features.label, score(network.line, features))
+
+
+def _lowered(
+    settings: ExportSettings, network: Network, observed: pl.DataFrame, tail: pl.DataFrame, day: str
+) -> tuple[Lowered, Times]:
+    """Return the model in the fastest way that is allowed, and what was measured."""
+    ways, times = _ways(settings, network, observed.select(f.name for f in network.schema.features))
+    order = partial(smallest_of_equals, times=times) if times else list
+    half = seen(network, tail.filter(calibrating_half(tail["row_hash"].to_numpy())))
+    lowered = lower(
+        network,
+        ways,
+        half,
+        seen(network, observed),
+        SCRATCH / day,
+        order=order,
+        kind=settings.calibration,
+        prior=settings.calibration_prior,
+        limit=settings.ne_limit,
+    )
+    if settings.precision not in ("auto", lowered.lowering.layers):
+        print(f"{settings.precision} was asked; without rows to take ranges from the layers stay fp32.")  # noqa: T201
+    return lowered, times
 
 
 def _ways(settings: ExportSettings, network: Network, rows: pl.DataFrame) -> tuple[list[Lowering], Times]:

@@ -130,3 +130,18 @@ def test_without_rows_or_prior_nothing_is_calibrated(kind: str) -> None:
 def test_the_same_logit_in_every_row() -> None:
     found = fit("isotonic", np.array([1, 0, 0, 0] * 100, np.float32), np.zeros(400), 1.0)
     assert found(np.zeros(1)) == pytest.approx(math.log(1 / 3), abs=0.06)
+
+
+def test_equal_logits_are_one_bin_whatever_the_order_of_rows() -> None:
+    label = np.array([0, 1] * 500 + [1] * 500 + [0] * 500, np.float32)
+    logit = np.array([-1.0] * 1000 + [1.0] * 1000)
+    found = fit("isotonic", np.append(np.sort(label[:1000]), label[1000:]), logit, 1.0)
+    assert len(found.knots) == 2
+    p = probability(found(logit))
+    assert p.mean() == pytest.approx(label.mean(), rel=0.01)
+
+
+def test_logits_that_lie_close_are_one_bin() -> None:
+    logit = np.random.default_rng(0).normal(0, 1e-7, 3000)
+    found = fit("isotonic", drawn(logit), logit, 1.0)
+    assert len(found.knots) == 1

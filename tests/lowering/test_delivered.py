@@ -36,7 +36,7 @@ def test_a_small_network_is_smaller_and_faster(monkeypatch: pytest.MonkeyPatch) 
     assert facts["bytes"]["served"] == Path("model.onnx").stat().st_size < facts["bytes"]["dense"]
     assert facts["weights"]["dense"] == sum(w.numel() for n, w in dense.line.weights.items() if n != "embedding")
     assert list(found["us_per_row"]) == ["1", "16", "128", "1024"]
-    assert all(set(times) == {"dense", "served"} for times in found["us_per_row"].values())
+    assert all(set(times) == {"dense", "served", "served, one request"} for times in found["us_per_row"].values())
     for times in found["us_per_row"].values():
         assert 0 < times["served"]["p50"] <= times["served"]["p99"]
     at_128 = found["us_per_row"]["128"]
@@ -47,7 +47,7 @@ def test_a_small_network_is_smaller_and_faster(monkeypatch: pytest.MonkeyPatch) 
     assert told[1].startswith(
         f"FLOPs: {small.line.shape.flops():,} of the dense network's {dense.line.shape.flops():,} ("
     )
-    assert any(line.startswith("128 rows: ") and line.endswith(" × as fast") for line in told)
+    assert any(line.startswith("128 rows: ") and " × as fast; one request of them " in line for line in told)
     assert list(Path("scratch").iterdir()) == []
 
 
@@ -57,6 +57,21 @@ def test_what_is_neither_smaller_nor_faster_is_not_called_sparse(monkeypatch: py
     assert found["sparse"] is False
     last = asked_and_delivered(found)[-1]
     assert last == "the file is neither smaller than the dense network's nor faster: it is not called sparse."
+
+
+def test_the_dense_network_itself_is_not_called_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are called with plain rows: a request given once would make any file faster."""
+    dense = served(FEATURES, model=replace(SMALL, top=(256, 128)))
+    assert measured(dense, dense, monkeypatch)["sparse"] is False
+
+
+def test_every_batch_size_that_is_served_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timed, "SECONDS", 0.02)
+    model = served(FEATURES)
+    save_model(build_graph(model.line, model.vocabulary, model.schema, 0.0), Path("model.onnx"))
+    rows = model.raw(rows_of(model.schema, 30))
+    found = deliver(network(model), network(model), Path("model.onnx"), rows, [64], Path("scratch"))
+    assert list(found["us_per_row"]) == ["1", "16", "64", "128", "1024"]
 
 
 def test_without_rows_nothing_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:

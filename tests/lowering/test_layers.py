@@ -63,9 +63,8 @@ FINITE = st.floats(-100, 100, width=32)
 def test_zero_is_exact_and_a_step_is_the_range_over_255(low: float, high: float) -> None:
     scale, zero = quantization(low, high)
     assert 0 <= int(zero) <= 255
-    assert float(scale) * 255 == pytest.approx(
-        max(max(high, 0) - min(low, 0), 255 * np.finfo(np.float32).tiny), rel=1e-5
-    )
+    width = max(high, 0) - min(low, 0)
+    assert float(scale) * 255 == pytest.approx(max(width, 255 * np.finfo(np.float32).tiny) if width else 255, rel=1e-5)
 
 
 @given(arrays(np.float32, (3, 5), elements=FINITE))
@@ -74,6 +73,22 @@ def test_weights_are_rounded_by_half_a_step_and_stay_within_seven_bits(weight: n
     assert whole.dtype == np.int8
     assert np.abs(whole.astype(int)).max() <= WEIGHT_LIMIT == 63
     assert np.all(np.abs(whole * scales[:, None] - weight) <= 0.5001 * scales[:, None] + 1e-30)
+
+
+def test_a_bias_survives_where_inputs_were_always_zero_and_weights_are_tiny() -> None:
+    assert (float(quantization(0.0, 0.0)[0]), int(quantization(0.0, 0.0)[1])) == (1.0, 0)
+    line = served((number("x"), number("y"))).line
+    line.weights["bottom.0.weight"] = torch.full((3, 4), 1e-8)
+    line.weights["bottom.0.bias"] = torch.tensor([0.7, -0.7, 0.0])
+    build = Builder()
+    layers = Layers(build, line, "int8", {"bottom.0": (0.0, 0.0)})
+    build.node("Identity", [layers.linear("bottom.0", [Part("a", np.arange(4))])], "p")
+    shapes = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, list(dims)) for name, dims in (("a", "nk"), ("p", "nm"))
+    ]
+    model = build.model(shapes[:1], shapes[1:])
+    found = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert found.run(["p"], {"a": X})[0] == pytest.approx(np.array([[0.7, -0.7, 0.0]] * 2), abs=1e-5)
 
 
 def test_the_largest_sum_of_two_products_fits_sixteen_bits() -> None:

@@ -206,8 +206,17 @@ def test_eight_bits_make_the_file_small() -> None:
 def test_rows_are_rounded_by_half_a_step_of_their_feature() -> None:
     table = np.array([[0.0, 1.0], [2.0, -0.5], [0.0, 0.0], [-3.0, -1.0]], np.float32)
     whole, scales, zeros = quantized_rows(table, (2, 0, 1, 1))
-    assert scales.tolist() == pytest.approx([2.5 / 255, 1, 1, 3 / 255])
-    assert zeros.tolist() == [51, 0, 0, 255]
-    back = (whole.astype(float) - zeros[[0, 0, 2, 3], None]) * scales[[0, 0, 2, 3], None]
-    assert back == pytest.approx(table, abs=2.5 / 255 / 2 + 1e-9)
-    assert (whole[2].tolist(), whole[3].tolist()) == ([0, 0], [0, 170])
+    assert scales.tolist() == pytest.approx([2 ** (-47 / 8), 1, 1, 2 ** (-43 / 8)])
+    assert scales[0] >= 2 / 127 > scales[0] / 2 ** (1 / 8)
+    assert zeros.tolist() == [127] * 4
+    back = (whole.astype(float) - 127) * scales[[0, 0, 2, 3], None]
+    assert back == pytest.approx(table, abs=scales[3] / 2 + 1e-9)
+    assert whole[2].tolist() == [127, 127]
+
+
+def test_a_row_keeps_its_bytes_while_its_features_largest_value_moves_a_little() -> None:
+    table = np.array([[0.5, -0.25], [1.0, 0.1]], np.float32)
+    grown = np.array([[0.5, -0.25], [1.05, 0.1]], np.float32)
+    first, second = (quantized_rows(rows, (2,)) for rows in (table, grown))
+    assert first[1].tolist() == second[1].tolist()
+    assert first[0][0].tolist() == second[0][0].tolist()

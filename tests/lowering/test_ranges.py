@@ -53,6 +53,14 @@ def test_the_best_range_rounds_better_than_the_whole_where_few_values_lie_far_ou
     assert error((low, high)) < error((-8.0, 9.0))
 
 
+def test_every_neuron_is_looked_at() -> None:
+    """Of a matrix of 100 columns every n-th value would be of ten of them alone."""
+    values = np.zeros((30_000, 100), np.float32)
+    values[:, :90] = np.random.default_rng(0).uniform(0, 1, (30_000, 90))
+    values[:, 91] = 5.0
+    assert best_range(values.ravel())[1] == 5.0
+
+
 def test_values_of_one_sign_and_none_at_all() -> None:
     assert best_range(np.array([0.0, 1.0, 2.0], np.float32)) == (0.0, 2.0)
     assert best_range(np.array([], np.float32)) == (0.0, 0.0)
