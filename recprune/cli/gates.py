@@ -17,7 +17,7 @@ from recprune.files import read_json, to_json
 from recprune.gating.limits import changed_limits
 from recprune.gating.replay import Replayed
 from recprune.gating.replay import replay as judge_again
-from recprune.registry.forced import forced
+from recprune.registry.forced import ended_by, forced
 from recprune.registry.history import read_history
 from recprune.report import formats
 from recprune.settings import read_settings
@@ -38,14 +38,17 @@ def explain(
     if not file.exists():
         state = day_state(day)
         raise RecpruneError(f"{day} has not reached its gate: {state.sentence or 'it was not run to the end.'}")
-    found, by_force = read_json(file), forced(read_history(), parse_day(day).isoformat())
+    found, history = read_json(file), read_history()
+    by_force = forced(history, parse_day(day).isoformat())
     if as_json:
         sys.stdout.write(to_json({**found, "forced": [asdict(entry) for entry in by_force]}))
         return
     out.print(found["sentence"], soft_wrap=True)
     for entry in by_force:
         who = f"by {entry.who or 'unknown'} at {entry.at}"
-        out.print(f"Promoted by force until {entry.until}, {who}: {entry.why}", soft_wrap=True)
+        over = ended_by(history, entry)
+        after = f". It ended on {over.day}: {over.reason()}." if over else ""
+        out.print(f"Promoted by force until {entry.until}, {who}: {entry.why}{after}", soft_wrap=True)
     table = Table(Column("rule", no_wrap=True), box=None, pad_edge=False)
     for name in ("verdict", "value", "interval", "limit", "room left", "could see"):
         table.add_column(name)

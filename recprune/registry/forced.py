@@ -71,3 +71,9 @@ def has_expired(entries: Sequence[Entry], day: str) -> bool:
 def forced(entries: Sequence[Entry], day: str) -> list[Entry]:
     """Return the promotions by force of a day, oldest first."""
     return [entry for entry in entries if entry.event == "forced" and entry.champion == day]
+
+
+def ended_by(entries: Sequence[Entry], entry: Entry) -> Entry | None:
+    """Return what followed a promotion by force; None while it serves."""
+    after = list(entries).index(entry) + 1
+    return entries[after] if after < len(entries) else None

@@ -160,6 +160,9 @@ def test_a_forced_day_is_explained_with_it() -> None:
     record("forced", DAY, DAY, bundle_of(DAY), "late labels", until="2024-01-09")
     lines = run("gates", "explain", DAY).splitlines()
     assert re.fullmatch(r"Promoted by force until 2024-01-09, by \S+ at \S+: late labels", lines[1])
+    record("rollback", DAY, "2024-01-01", bundle_of("2024-01-01"), "it was worse")
+    lines = run("gates", "explain", DAY).splitlines()
+    assert lines[1].endswith(f": late labels. It ended on {DAY}: rollback: it was worse.")
 
 
 def test_a_day_that_is_no_day_is_not_forced() -> None:
