@@ -177,4 +177,5 @@ def quantized(
     """
     largest = np.abs(weight).max(1, initial=0.0)
     scales = np.where(largest > 0, np.maximum(largest / WEIGHT_LIMIT, least), np.maximum(least, 1.0)).astype(np.float32)
-    return np.rint(weight / scales[:, None]).astype(np.int8), scales
+    whole = np.rint(weight / scales[:, None])  # beyond the limit where the scale is no normal float32
+    return np.clip(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8), scales

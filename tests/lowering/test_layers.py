@@ -75,6 +75,11 @@ def test_weights_are_rounded_by_half_a_step_and_stay_within_seven_bits(weight: n
     assert np.all(np.abs(whole * scales[:, None] - weight) <= 0.5001 * scales[:, None] + 1e-30)
 
 
+def test_weights_too_small_for_a_scale_stay_within_seven_bits() -> None:
+    whole, _ = quantized(np.full((1, 2), 1.19e-43, np.float32))
+    assert np.abs(whole).max() <= WEIGHT_LIMIT
+
+
 def test_a_bias_survives_where_inputs_were_always_zero_and_weights_are_tiny() -> None:
     assert (float(quantization(0.0, 0.0)[0]), int(quantization(0.0, 0.0)[1])) == (1.0, 0)
     line = served((number("x"), number("y"))).line

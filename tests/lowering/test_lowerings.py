@@ -210,7 +210,7 @@ def test_rows_are_rounded_by_half_a_step_of_their_feature() -> None:
     assert scales[0] >= 2 / 127 > scales[0] / 2 ** (1 / 8)
     assert zeros.tolist() == [127] * 4
     back = (whole.astype(float) - 127) * scales[[0, 0, 2, 3], None]
-    assert back == pytest.approx(table, abs=scales[3] / 2 + 1e-9)
+    assert back == pytest.approx(table, abs=float(scales[3]) / 2 + 1e-9)
     assert whole[2].tolist() == [127, 127]
 
 
