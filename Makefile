@@ -1,9 +1,9 @@
 # Targets of recprune; each sets up what it needs. Needs Python 3.11 or 3.12, git and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INSTALLED := pyproject.toml scripts/install.py requirements/torch.txt requirements/build.txt
 
-.PHONY: help demo airflow check lint types unit test clean
+.PHONY: help demo airflow check lint types unit test fuzz chaos audit audit-online lock clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -11,14 +11,14 @@ help: ## Show the targets.
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
-.venv/.demo: $(BIN)/python pyproject.toml constraints.txt
+.venv/.demo: $(BIN)/python $(INSTALLED) requirements/demo.txt
 	@echo "Installing recprune into .venv (about two minutes) ..."
-	$(PIP) --editable '.[demo]'
+	@$(BIN)/python -m scripts.install demo
 	@touch $@
 
-.venv/.all: $(BIN)/python pyproject.toml constraints.txt
+.venv/.all: $(BIN)/python $(INSTALLED) requirements/all.txt
 	@echo "Installing recprune with Airflow and the development tools into .venv (about three minutes) ..."
-	$(PIP) --editable '.[demo,airflow,dev]'
+	@$(BIN)/python -m scripts.install all
 	@touch $@ .venv/.demo
 
 demo: .venv/.demo ## Run 10 real days end to end in demo/ and say where the report is.
@@ -40,7 +40,28 @@ unit: .venv/.all
 	$(BIN)/python -m pytest --doctest-modules recprune tests -m "not e2e" -q
 
 test: .venv/.all ## Run every test, the end-to-end ones too (real Airflow, DVC, ONNX Runtime).
-	$(BIN)/python -m pytest --doctest-modules recprune tests
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/test.sh
+
+CASES ?= 1000000
+SEED ?= 1
+fuzz: .venv/.all ## Damage all that is read, a million cases (CASES=, SEED=): a sentence or the right answer.
+	$(BIN)/python -m tests.fuzz --cases $(CASES) --seed $(SEED)
+
+chaos: .venv/.all ## Kill a day 200 times at random instants and compare every digest with an undisturbed run.
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
+
+audit: .venv/.all ## Compare what is installed with its lock, list licences, write sbom.json; offline.
+	$(BIN)/python -m scripts.dependencies sbom
+	$(BIN)/python -m scripts.dependencies audit
+
+audit-online: # Asks a public service about known holes: needs the network, and pip-audit, which is locked nowhere.
+	$(PYTHON) -m venv .venv/online
+	.venv/online/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/online/bin/python -m pip_audit --requirement requirements/all.txt --no-deps --disable-pip
+	.venv/online/bin/python -m pip_audit --requirement requirements/torch.txt --no-deps --disable-pip
+
+lock: ## Rewrite requirements/ from pyproject.toml, by the network (UPGRADE="numpy polars": their newest; UPGRADE=all).
+	$(PYTHON) -m scripts.lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
 clean: ## Remove the environment and the demo.
 	rm -rf .venv demo .airflow

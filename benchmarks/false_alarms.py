@@ -1,6 +1,6 @@
-"""False alarms of validation: undisturbed days of a source, from its first day on, without history.
+"""False alarms of validation: undisturbed days of a source, from its first or another day on, without history.
 
-Use: `python benchmarks/false_alarms.py SOURCE DAYS`, for example `complete-journey 100`. Learns no model.
+Use: `python benchmarks/false_alarms.py SOURCE DAYS [FIRST]`, for example `complete-journey 100`. Learns no model.
 """
 
 import os
@@ -17,6 +17,7 @@ from recprune.data.partition import open_partition, write_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.sources.catalog import open_source
 from recprune.data.vocabulary import Vocabulary
+from recprune.days import parse_day
 from recprune.settings import Settings, read_settings
 
 
@@ -26,20 +27,20 @@ def main() -> None:
     settings = read_settings(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        alarms = quarantined(name, days, settings)
+        alarms = quarantined(name, days, settings, sys.argv[3] if len(sys.argv) > 3 else None)
     for alarm in alarms:
         Console().print(alarm, soft_wrap=True)
     Console().print(f"{name}: {len(alarms)} of {days} days quarantined")
 
 
-def quarantined(name: str, days: int, settings: Settings) -> list[str]:
+def quarantined(name: str, days: int, settings: Settings, first: str | None) -> list[str]:
     """Return a line for each day that would be quarantined."""
     ingest = type(settings.ingest)(source=name, simulator=settings.ingest.simulator, files=None)  # type: ignore[arg-type]
     source = open_source(ingest, None)
     schema, alarms, good = source.schema(), [], list[Profile]()
     vocabulary = Vocabulary.empty(schema)
-    for n in range(days):
-        day = source.span()[0] + timedelta(days=n)
+    start = parse_day(first) if first else source.span()[0]
+    for day in (start + timedelta(days=n) for n in range(days)):
         found = read_events(source.read(day), schema, day, text=source.text)
         write_partition(found, schema, day.isoformat(), name, Path("events"), Path("rejected"))
         earlier = good[-settings.validate.window :]

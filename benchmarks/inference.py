@@ -5,7 +5,7 @@ thread beside the fp32 export of its own dense network, raw values in, calls int
 FOLDER and not trained again. NE is that of the files on the day after the last one learned, against the dense file's.
 """
 
-import sys
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 import onnx
 import polars as pl
+from inference_tables import promised, split, table
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from rich.console import Console
@@ -26,13 +27,14 @@ from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import add_days
 from recprune.files import write_json
-from recprune.lowering.builder import Builder, Section
-from recprune.lowering.choose import Network, ranked, ways
+from recprune.lowering.builder import Builder
+from recprune.lowering.choose import ranked, ways
 from recprune.lowering.delivered import calls, compare
 from recprune.lowering.external import save_model
-from recprune.lowering.graph import graph_inputs
+from recprune.lowering.graph import Network
+from recprune.lowering.inputs import graph_inputs, of_request
 from recprune.lowering.interaction import usual_lowering
-from recprune.lowering.look_up import look_up, of_request
+from recprune.lowering.look_up import look_up
 from recprune.lowering.lower import Lowered, lower
 from recprune.lowering.lowering import Lowering, Precision
 from recprune.lowering.parity import scores
@@ -55,7 +57,6 @@ FIRST = "2024-01-01"
 DAYS, SETTLING = 24, 8
 BUDGETS = (0.35, 0.14, 0.05)
 CALIBRATING, LIMIT, LOADS = 5000, 0.001, 3
-SECTIONS = get_args(Section)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -274,80 +275,23 @@ def same(stream: Stream, files: Mapping[str, Path], rows: pl.DataFrame) -> float
     return float(np.max(np.abs(plain - once)))
 
 
-def ratio(times: Mapping[str, Mapping[str, float]], name: str) -> str:
-    """Return how many times as fast as the dense network's a file is."""
-    return f"{times['dense']['p50'] / times[name]['p50']:.1f} ×"
-
-
-def table(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the figures as Markdown."""
-    columns = (
-        "shape, budget", "MLP left", "way", "bytes", "NE to dense (95 %)", "1 row", "16", "128", "1,024", "128, fp32",
-        "128, no look-ups", "request of 128", "differs",
-    )  # fmt: skip
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    for label, told in _labelled(found):
-        at, asked = told["times"]["us_per_row"], told["request times"]["us_per_row"]["128"]
-        ne, looked, full = told["plain"]["ne"], told["lookups"], told["times"]["us_per_row"]["128"]
-        bare = (full["dense"]["p50"] - looked["dense"]) / (full["plain"]["p50"] - looked["served"])
-        cells = (
-            label,
-            f"{told['mlp']:.1%}",
-            told["plain"]["lowering"],
-            f"{told['bytes']['plain']:.0%}",
-            f"{ne['difference']:+.2%} ({ne['low']:+.2%} to {ne['high']:+.2%})",
-            ratio(at["1"], "plain"),
-            ratio(at["16"], "plain"),
-            f"{full['dense']['p50']:.1f} → {full['plain']['p50']:.1f} µs: {ratio(full, 'plain')}",
-            ratio(at["1024"], "plain"),
-            ratio(full, "plain fp32"),
-            f"{bare:.1f} ×",
-            f"{asked['request']['p50']:.1f} µs: {ratio(asked, 'request')}",
-            f"{told['same']:.0e}",
-        )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def promised(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return how many times as fast the dense network is in other ways, and their bytes, as Markdown."""
-    lines = ["| shape | the dense network as | bytes | 1 row | 16 | 128 | 1,024 |", "|---|---|---|---|---|---|---|"]
-    for name, shares in found.items():
-        told = shares["promises"]
-        for way, size in told["bytes"].items():
-            if way != "dense":
-                cells = " | ".join(ratio(times, way) for times in told["times"].values())
-                lines.append(f"| {name} | {way} | {size:.0%} | {cells} |")
-    return "\n".join(lines)
-
-
-def split(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what the time of a call of 128 rows is spent on, as Markdown, microseconds a row."""
-    lines = [f"| shape, budget | file | {' | '.join(SECTIONS)} |", "|---|---|" + "---|" * len(SECTIONS)]
-    for label, told in _labelled(found):
-        spent = {**told["times"]["spent"], "request": told["request times"]["spent"]["request"]}
-        for file, us in spent.items():
-            cells = " | ".join(f"{us.get(section, 0):.2f}" for section in SECTIONS)
-            lines.append(f"| {label} | {file} | {cells} |")
-    return "\n".join(lines)
-
-
-def _labelled(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any]]:
-    return [(f"{name}, {share:.0%}", shares[str(share)]) for name, shares in found.items() for share in BUDGETS]
-
-
 def main(folder: Path, names: list[str]) -> None:
     """Measure the shapes, keep the figures in the folder and print the tables."""
     use_threads(1)
     settings, found, out = read_settings(Path()), {}, Console(width=400, soft_wrap=True)
-    for name in names or list(CASES):
+    for name in names:
         (folder / name).mkdir(parents=True, exist_ok=True)
         found[name] = measure(name, CASES[name], settings, folder)
         write_json(folder / f"{name}.json", found[name])
-    out.print(table(found), markup=False)
-    out.print(split(found), markup=False)
-    out.print(promised(found), markup=False)
+    for told in (table(found), split(found), promised(found)):
+        out.print(told, markup=False)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="keeps what was trained and measured")
+    parser.add_argument("shapes", nargs="*", help=f"of {', '.join(CASES)}; all if none is given")
+    given = parser.parse_args()
+    if unknown := set(given.shapes) - set(CASES):
+        parser.error(f"{', '.join(sorted(unknown))}: shapes are {', '.join(CASES)}")
+    main(given.folder, given.shapes or list(CASES))

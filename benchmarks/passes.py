@@ -26,7 +26,7 @@ from recprune.training.together import learn_together
 SIZES = (2000, 100, 10, 10, 10, 8, 20_000, 1000, 30, 3, 300, 2000, 500, 10, 12)
 TRAIN = TrainSettings(
     seed=1, threads=1, batch=256, learning_rate=5e-4, embedding_learning_rate=0.1, embedding_memory=0.9,
-    history_passes=1,
+    history_passes=1, checkpoint_minutes=0,
 )  # fmt: skip
 TURNS = 9
 UNDER_MASKS = "dense under masks of single weights"

@@ -10,37 +10,30 @@ A task runs ``recprune run --day DAY --only STEP`` in the workspace, so Airflow 
 command line does the work; this file imports nothing from recprune, which may live in another environment.
 ``store`` and ``report`` run whatever the verdict. A failure (exit 1) stops the run; a verdict never does.
 
-Set where Airflow's processes see it:
-
-- ``RECPRUNE_WORKSPACE``: the absolute path of the workspace that ``recprune init`` made. Required.
-- ``RECPRUNE_COMMAND``: the command to start, a name on ``PATH`` or a path (default ``recprune``).
+What to set where Airflow's processes see it: ``recprune_commands`` and ``recprune_alerts``, beside this file.
 """
 
 import json
-import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from airflow.providers.standard.operators.bash import BashOperator
+import yaml
 from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, CronDataIntervalTimetable, Param
+from airflow.sdk import DAG, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
+from recprune_alerts import failed, verdict
+from recprune_commands import BASE, CommandOperator, timeout, workspace
 
 # A run triggered through the API without a logical date has no data interval: it gets the last whole day, as
 # every other manual run does. Never `ds`: for a manual run that is the day on which someone clicked.
-DAY = (
-    "{{ params.day or (data_interval_start if data_interval_start is defined"
-    " else dag_run.run_after - macros.timedelta(days=1)).strftime('%Y-%m-%d') }}"
+_DAY = (
+    "{{{{ params.day or ((data_interval_start if data_interval_start is defined"
+    " else dag_run.run_after - macros.timedelta(days=1)) - macros.timedelta(days={delay})).strftime('%Y-%m-%d') }}}}"
 )
 
-# The day arrives as an environment variable, so nothing typed into the form is ever read as shell.
-COMMAND = """\
-command -v "$RECPRUNE_COMMAND" >/dev/null || {
-  echo "RECPRUNE_COMMAND is $RECPRUNE_COMMAND, which is no command here. Install recprune or set its path."
-  exit 127
-}
-exec "$RECPRUNE_COMMAND" run --day "$RECPRUNE_DAY" --only "$RECPRUNE_STEP"
-"""
+COMMAND = 'exec "$RECPRUNE_COMMAND" run --day "$RECPRUNE_DAY" --only "$RECPRUNE_STEP"\n'
 
 STEPS = {
     "plan": "Resolves the day's parent and champion as they were before the day. Fails, naming the days to "
@@ -58,10 +51,15 @@ STEPS = {
     "report": "Renders the report. Runs whatever the verdict.",
 }
 
+HOURS = {"ingest": 3, "featurize": 3, "train": 12, "prune": 6, "evaluate": 2, "store": 3}
+"""Timeouts; one hour where nothing is said. `RECPRUNE_TIMEOUT_SCALE` multiplies them."""
+SLOTS = 2
+"""Of the three slots of Airflow's default pool: one step at a time, and a rollback beside it."""
+
 ABOUT = """\
 Retrains, prunes, checks and, if the gate passes, promotes the model: one run a day, one task a step.
 
-- **Scheduled** runs process yesterday (UTC). **Backfills** process each day of their range. A **manual** run
+- **Scheduled** runs process yesterday (UTC){delayed}. **Backfills** process each day of their range. A **manual** run
   processes the parameter `day`, or yesterday if `day` is empty.
 - A *quarantined* or *held* day is a verdict, not a failure: the run is green, the champion keeps serving, and
   the next day goes on. Look at `validated` and `gated` for what was decided.
@@ -69,28 +67,37 @@ Retrains, prunes, checks and, if the gate passes, promotes the model: one run a 
 - Days build on one another. If earlier days are missing, `plan` fails and names them: backfill those first.
   Switching the DAG on starts with yesterday, so on a workspace of past data that first run fails this way.
 
+- The menu entry [recprune]({base}/plugin/recprune) shows the report; each task has a button to the page of its
+  day, among its details.
 - Airflow names a run after the moment it was due, which is the day *after* the one it processes.
 
 Workspace: `{workspace}`
 """
 
 
-def workspace() -> Path:
-    """Return the workspace that the environment names.
+WORKSPACE = workspace()
+
+
+def label_delay_days(settings: Path) -> int:
+    """Return how many days a day's labels take to be complete: `schema.label_delay_days` of the workspace.
 
     Raises:
-        RuntimeError: It is not set or not absolute; Airflow shows the sentence as an import error.
+        RuntimeError: The settings cannot be read; Airflow shows the sentence as an import error.
     """
-    value = os.environ.get("RECPRUNE_WORKSPACE", "")
-    if not Path(value).is_absolute():
-        raise RuntimeError(
-            f"RECPRUNE_WORKSPACE is {value or 'not set'}; it must be the absolute path of the workspace that "
-            "`recprune init` made, because tasks start elsewhere. Set it for Airflow and start Airflow again."
-        )
-    return Path(value)
+    if not settings.exists():  # the tasks say so
+        return 0
+    try:
+        schema = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("schema") or {}
+        delay = schema.get("label_delay_days", 0)
+    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
+        raise RuntimeError(f"{settings} cannot be read ({error}); see: recprune doctor") from error
+    if not isinstance(delay, int) or delay < 0:
+        raise RuntimeError(f"{settings}: schema.label_delay_days is {delay!r}; it must be a whole number of days.")
+    return delay
 
 
-WORKSPACE = workspace()
+DELAY = label_delay_days(WORKSPACE / "params.yaml")
+DAY = _DAY.format(delay=DELAY)
 
 
 def next_task(verdict_file: Path, ways: dict[str, str]) -> str:
@@ -122,35 +129,79 @@ def after_gate(day: str) -> str:
     return next_task(WORKSPACE / "reports" / day / "gate.json", {"passed": "promote", "held": "report"})
 
 
-def step(name: str, retries: int = 1, trigger_rule: str = "all_success") -> BashOperator:
+class ReportLink(BaseOperatorLink):
+    """The button on a task that leads to the report of its day."""
+
+    name = "Report of the day"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002
+        """Return the address of the day's page in Airflow's interface."""
+        day = operator.env["RECPRUNE_DAY"] if operator.task_id in STEPS else operator.op_kwargs["day"]
+        return f"{BASE}/plugin/recprune{BASE}/recprune/{quote(day, safe='')}/index.html"
+
+
+class StepOperator(CommandOperator):
+    """A task that runs a step."""
+
+    operator_extra_links = (ReportLink(),)
+
+
+class VerdictOperator(BranchPythonOperator):
+    """A task that reads a verdict."""
+
+    operator_extra_links = (ReportLink(),)
+
+
+def step(name: str, retries: int = 1, **options: Any) -> StepOperator:
     """Return the task that runs one step of the day."""
-    return BashOperator(
+    return StepOperator(
         task_id=name,
         doc_md=STEPS[name],
-        bash_command=COMMAND,
-        cwd=str(WORKSPACE),
+        command=COMMAND,
         env={
-            "RECPRUNE_COMMAND": os.environ.get("RECPRUNE_COMMAND") or "recprune",
             "RECPRUNE_DAY": DAY,
             "RECPRUNE_STEP": name,
+            "RECPRUNE_RUN": "{{ run_id }}",  # which the report links to
         },
-        append_env=True,
-        do_xcom_push=False,
-        skip_on_exit_code=None,
         retries=retries,
         retry_delay=timedelta(seconds=30),
-        trigger_rule=trigger_rule,
+        execution_timeout=timeout(HOURS.get(name, 1)),
+        pool_slots=SLOTS,
+        **options,
     )
+
+
+def branch(name: str, about: str, way: Any) -> VerdictOperator:
+    """Return the task that reads the verdict of the day and leads on."""
+    return VerdictOperator(
+        task_id=name,
+        doc_md=about,
+        python_callable=way,
+        op_kwargs={"day": DAY},
+        retries=0,
+        execution_timeout=timeout(0.1),
+        pool_slots=SLOTS,
+    )
+
+
+def group(name: str, about: str) -> TaskGroup:
+    """Return a group of tasks, which keep their names."""
+    return TaskGroup(name, tooltip=about, prefix_group_id=False)
 
 
 with DAG(
     dag_id="recprune_daily",
     description="Retrain, prune, check and promote the model, one day a run.",
-    doc_md=ABOUT.format(workspace=WORKSPACE),
+    doc_md=ABOUT.format(
+        workspace=WORKSPACE,
+        base=BASE,
+        delayed=f", less the {DELAY} days that labels take (`label_delay_days`)" if DELAY else "",
+    ),
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     catchup=False,
     max_active_runs=1,
     tags=["recprune"],
+    default_args={"on_failure_callback": failed},
     params={
         "day": Param(
             None,
@@ -163,25 +214,28 @@ with DAG(
     },
 ):
     # A killed step resumes where it was, so one more try is safe. Not of `plan`: waiting brings no parent.
-    plan, ingest, validate = step("plan", retries=0), step("ingest"), step("validate")
-    validated = BranchPythonOperator(
-        task_id="validated",
-        doc_md="Reads the verdict of `validate`: good goes on to `featurize`, quarantined goes to `store`.",
-        python_callable=after_validate,
-        op_kwargs={"day": DAY},
-    )
-    featurize, train, prune = step("featurize"), step("train"), step("prune")
-    export, evaluate, gate = step("export"), step("evaluate"), step("gate")
-    gated = BranchPythonOperator(
-        task_id="gated",
-        doc_md="Reads the verdict of `gate`: passed goes to `promote`, held goes past it to `report`.",
-        python_callable=after_gate,
-        op_kwargs={"day": DAY},
-    )
+    plan = step("plan", retries=0)
+    with group("data", "The day's rows, and whether they are good."):
+        ingest, validate = step("ingest"), step("validate")
+        validated = branch(
+            "validated",
+            "Reads the verdict of `validate`: good goes on to `featurize`, quarantined goes to `store`.",
+            after_validate,
+        )
+    with group("model", "What the day teaches, and what is pruned."):
+        featurize, train, prune = step("featurize"), step("train"), step("prune")
+    with group("bundle", "What would serve, and whether it may."):
+        export, evaluate, gate = step("export"), step("evaluate"), step("gate")
+        gated = branch(
+            "gated",
+            "Reads the verdict of `gate`: passed goes to `promote`, held goes past it to `report`.",
+            after_gate,
+        )
     # What was skipped does not stop these two; what failed does, so that a failed run is never shown green.
-    store = step("store", trigger_rule="none_failed_min_one_success")
-    promote = step("promote")
-    report = step("report", trigger_rule="none_failed_min_one_success")
+    with group("release", "What stays of the day, who serves, and the page that tells it."):
+        store = step("store", trigger_rule="none_failed_min_one_success")
+        promote = step("promote")
+        report = step("report", trigger_rule="none_failed_min_one_success", on_success_callback=verdict)
 
     plan >> ingest >> validate >> validated >> [featurize, store]
     featurize >> train >> prune >> export >> evaluate >> gate >> [gated, store]

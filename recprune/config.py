@@ -2,8 +2,10 @@
 
 import difflib
 import math
+import re
+import reprlib
 import types
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -37,8 +39,11 @@ class Within:
 Share = Annotated[float, Within("[0, 1]")]
 Positive = Annotated[float, Within("(0, inf)")]
 NotNegative = Annotated[float, Within("[0, inf)")]
-Count = Annotated[int, Within("[1, inf)")]
+Count = Annotated[int, Within("[1, 1000000000]")]
 Days = Annotated[int, Within("[0, 3650]")]
+Seed = Annotated[int, Within("[0, 4294967295]")]
+LARGEST_YAML = 1_000_000
+"""Bytes of a file of settings."""
 
 
 def load_settings(cls: type[T], path: Path) -> T:
@@ -59,16 +64,40 @@ def read_yaml(path: Path) -> Any:
     Raises:
         SettingsError: the file is missing or no YAML.
     """
+    if path.exists() and not path.is_file():
+        raise SettingsError(f"{path} is no file; settings are read from a file of YAML.")
     try:
+        if (size := path.stat().st_size) > LARGEST_YAML:
+            raise SettingsError(
+                f"{path} has {size:,} bytes; settings have {LARGEST_YAML:,} at most: is it another file?"
+            )
         return yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise SettingsError(f"{path} does not exist.") from None
+    except RecursionError:
+        raise SettingsError(f"{path} is not valid YAML: it is nested too deeply") from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: no UTF-8, or a date like 2024-13-45
-        raise SettingsError(f"{path} is not valid YAML: {error}") from None
+        raise SettingsError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 class _OneOfEachKey(yaml.SafeLoader):
-    """YAML in which a key stands once; plain YAML silently keeps the last one."""
+    """YAML in which a key stands once, and a number is what it looks like; plain YAML silently keeps the last key."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse mappings that take in others, which may grow without end."""
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem="<< is not read; write the settings out", problem_mark=key.start_mark
+                )
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """Build a whole number; refuse those that versions of YAML, and so DVC, read in different ways."""
+        text = self.construct_scalar(node)
+        if not isinstance(text, str) or not _WHOLE.fullmatch(text):
+            told = f"{text} is read as {super().construct_yaml_int(node)} or as something else; write the number out"
+            raise yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+        return int(text)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping; refuse a key that stands there twice."""
@@ -78,6 +107,9 @@ class _OneOfEachKey(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key.value} is set twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_OneOfEachKey.add_constructor("tag:yaml.org,2002:int", _OneOfEachKey.construct_yaml_int)
 
 
 def parse_settings(cls: type[T], raw: object, name: str) -> T:
@@ -128,6 +160,7 @@ def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
         return None
     hints = get_type_hints(cls, include_extras=True)
     names = [f.name for f in fields(cls)]
+    optional = {f.name for f in fields(cls) if f.default is not MISSING}
     problems.extend(
         f"{_join(at, key)} is not a setting;{_closest(key, names) or ' remove it.'}" for key in raw if key not in names
     )
@@ -135,7 +168,7 @@ def _read_section(cls: Any, raw: Any, at: str, problems: list[str]) -> Any:
     for name in names:
         if name in raw:
             values[name] = _read(hints[name], raw[name], _join(at, name), problems)
-        else:
+        elif name not in optional:
             problems.append(f"{_join(at, name)} is missing; every setting is written out.")
     if len(problems) > before or set(raw) - set(names):
         return None
@@ -182,6 +215,10 @@ def _unquoted(kind: type, raw: Any) -> str:
     return "" if value is None else f" YAML reads {raw} as text; write {yaml.safe_dump(value).split()[0]}."
 
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxstring, _BRIEF.maxother, _BRIEF.maxlong = 2, 60, 60, 60
+"""Shows a value; one that YAML's aliases made may be endless when it is written out."""
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 _LARGEST = 2**1023
 """Whole numbers from here on are no floats."""
 _KINDS = {int: "a whole number", float: "a number", str: "text in quotes", bool: "true or false"}
@@ -192,7 +229,7 @@ def _join(at: str, key: object) -> str:
 
 
 def _show(raw: object) -> str:
-    return "empty" if raw is None else repr(raw)[:60]
+    return "empty" if raw is None else _BRIEF.repr(raw)[:60]
 
 
 def _names(options: tuple[Any, ...]) -> str:

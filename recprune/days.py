@@ -28,6 +28,18 @@ def parse_day(text: str) -> date:
         ) from None
 
 
+def is_day(text: object) -> bool:
+    """Say whether something that was read is a day.
+
+    >>> is_day("2017-03-05"), is_day("../2017"), is_day(None)
+    (True, False, False)
+    """
+    try:
+        return isinstance(text, str) and bool(parse_day(text))
+    except SettingsError:
+        return False
+
+
 def add_days(day: str, n: int) -> str:
     """Return the day `n` days after `day`.
 

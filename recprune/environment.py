@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "safetensors", "torch")
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "recprune", "safetensors", "torch")
 
 
 def environment(threads: int) -> dict[str, Any]:
@@ -22,3 +22,12 @@ def cpu_class() -> str:
     flags = info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""
     vectors = next((name for name in ("avx512f", "avx2") if name in flags), "none")
     return f"{platform.machine()}-{vectors.removesuffix('f')}"
+
+
+def code_digest() -> str:
+    """Return the digest of recprune's own source: what is kept within a day is of no use to another version."""
+    here = Path(__file__).parent
+    found = hashlib.sha256()
+    for path in sorted(here.rglob("*.py")):
+        found.update(f"{path.relative_to(here)}\0".encode() + path.read_bytes() + b"\0")
+    return found.hexdigest()

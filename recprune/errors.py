@@ -44,5 +44,9 @@ class BusyError(RecpruneError):
     """Another process works in this workspace."""
 
 
+class DiskFullError(RecpruneError):
+    """An artefact could not be written for want of space; nothing of it is left."""
+
+
 class NotFiniteError(RecpruneError):
     """A loss, a gradient or a weight is not a finite number."""

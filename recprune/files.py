@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from recprune.errors import DamagedArtefactError
+from recprune.errors import DISK_FULL, DamagedArtefactError, DiskFullError, RecpruneError
 
 FORMAT = 1
 """Version of every artefact's layout; a reader refuses others."""
@@ -21,6 +21,10 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 """Of the manifest, beside it; what a manifest cannot hold the digest of."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}(\.r\d+)?")
+_PLACES = ("data", "vocab", "profiles", "models", "scores", "bundles")
+"""Folders of a workspace in which artefacts lie under their day."""
+_IN_GIT = ("plans", "reports")
+"""Folders whose files git keeps, not DVC."""
 SCRATCH = Path("scratch")
 """Where artefacts are written before they are whole; never versioned."""
 
@@ -58,17 +62,42 @@ def write_text(path: Path, text: str) -> None:
     """Replace a file atomically: write aside, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.aside")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        error.filename = error.filename or str(path)
+        raise
     sync_folder(path.parent)
 
 
 def write_json(path: Path, value: object) -> None:
     """Replace a JSON file atomically."""
     write_text(path, to_json(value))
+
+
+@contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Take apart what was read; values of another kind than recprune writes are told in a sentence.
+
+    Raises:
+        DamagedArtefactError: names the file, and what could not be understood.
+    """
+    try:
+        yield
+    except (RecpruneError, OSError):
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # Polars' own end
+            raise
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DamagedArtefactError(
+            f"{path} holds something else than recprune writes ({told}); {_remedy(path)}"
+        ) from error
 
 
 @contextmanager
@@ -90,8 +119,51 @@ def artefact(path: Path, kind: str, day: str, about: dict[str, Any]) -> Iterator
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.rename(path)
         sync_folder(path.parent)
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFullError(_full(path, aside)) from None
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Say whether an error means that the disk is full: libraries tell it in words, or by what they could not write."""
+    numbers = isinstance(error, OSError) and error.errno in DISK_FULL
+    return (
+        numbers
+        or re.search(r"No space left on device|Disk quota exceeded|requested and \d+ written", str(error)) is not None
+    )
+
+
+def free_bytes() -> int:
+    """Return the bytes that the workspace's disk has left for this user."""
+    disk = os.statvfs(Path())
+    return disk.f_bavail * disk.f_frsize
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of a folder's files."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _full(path: Path, aside: Path) -> str:
+    """Say that an artefact found no space, and how much is missing: the same artefact of another day says its size."""
+    day = next((part for part in path.parts if _DAY.fullmatch(part)), None)
+    others = sorted(Path().glob(str(path).replace(day, "*"))) if day else []
+    sizes = [size for other in others if other != path and (size := size_of(other))]
+    written, free = size_of(aside), free_bytes()
+    like = f"; that of another day has {sizes[-1]:,} bytes" if sizes else ""
+    missing = max((sizes[-1] if sizes else 0) - written - free, 1)
+    return (
+        f"{path} cannot be written: the disk of {Path.cwd()} is full, {written:,} bytes of it were written and "
+        f"{free:,} are free{like}. {make_room(missing)}"
+    )
+
+
+def make_room(missing: int) -> str:
+    """Say what to do on a full disk."""
+    return f"Nothing was half written; make room for {missing:,} bytes or more, then give the same command again."
 
 
 def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, Any]:
@@ -104,7 +176,8 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not _is_whole(manifest) or not isinstance(manifest.get("files"), dict):
         raise DamagedArtefactError(f"{path / MANIFEST} was changed since it was written; {_remedy(path)}")
-    for name, expected in (("format", FORMAT), ("kind", kind), ("day", day or manifest.get("day"))):
+    of_the_path = day or _day_of_place(path) or manifest.get("day")
+    for name, expected in (("format", FORMAT), ("kind", kind), ("day", of_the_path)):
         if manifest.get(name) != expected or expected is None:
             found = manifest.get(name)
             raise DamagedArtefactError(f"{path}: {name} is {found!r}, expected {expected!r}; {_remedy(path)}")
@@ -114,7 +187,18 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
         if expected != found:
             what = "is missing" if found is None else "is new" if expected is None else "was changed"
             raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
-    return manifest
+    return _Manifest(path / MANIFEST, manifest)
+
+
+class _Manifest(dict[str, Any]):
+    """A manifest that tells which file lacks what is asked of it."""
+
+    def __init__(self, path: Path, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DamagedArtefactError(f"{self._path} does not say {name}; {_remedy(self._path)}")
 
 
 def manifest_digest(path: Path) -> str:
@@ -156,8 +240,17 @@ def _remedy(path: Path) -> str:
     """Name the command that brings an artefact back: its day stands in its path."""
     for part in path.parts:
         if day := _DAY.match(part):
-            return f"bring the stored one back with: recprune fetch {day[0]} (or run that day, if it was never stored)"
+            in_git = path.parts[0] in _IN_GIT
+            how = f"git checkout day/{day[0]} -- {path}" if in_git else f"recprune fetch {day[0]}"
+            again = "remove it and run" if path.parts[0] == "plans" else "run"
+            return f"bring the stored one back with: {how} (or {again} that day, if it was never stored)"
     return "see: recprune doctor"
+
+
+def _day_of_place(path: Path) -> str | None:
+    """Return the day whose place in a workspace this is; what was copied elsewhere may lie under any name."""
+    days = [part for part in path.parts if _DAY.fullmatch(part)] if path.parts and path.parts[0] in _PLACES else []
+    return days[0] if len(days) == 1 else None
 
 
 def sync_tree(folder: Path) -> None:

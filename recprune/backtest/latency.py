@@ -17,8 +17,10 @@ from recprune.data.vocabulary import Vocabulary
 from recprune.files import SCRATCH, artefact
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs, raw_values
 from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.ranges import input_ranges
+from recprune.lowering.session import feed
 from recprune.model.checkpoint import load_lines
 from recprune.model.line import Line
 from recprune.serving.latency import measure_latency
@@ -41,13 +43,13 @@ def measure(lines: Mapping[str, Path], stream: Stream, source: Source) -> dict[s
     """
     day = date.fromisoformat(stream.days[-1])
     events = read_events(source.read(day), stream.schema, day, text=source.text)
-    rows = events.events.select(f.name for f in stream.schema.features)
+    rows = raw_values(events.events, stream.schema)
     folder = SCRATCH / "latency" / f"{os.getpid()}"
     try:
         scorers = _scorers(lines, stream, folder, rows.tail(RANGED))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    found = measure_latency(scorers, {n: rows[n].to_numpy() for n in rows.columns}, BATCHES, REPEATS)["latency"]
+    found = measure_latency(scorers, feed(rows), BATCHES, REPEATS)["latency"]
     return {
         name: {
             precision: {size: values["p50_us"] for size, values in found[f"{precision} {name}"].items()}
@@ -67,7 +69,7 @@ def known_ids(vocabulary: Vocabulary, line: Line) -> Vocabulary:
 def _scorers(lines: Mapping[str, Path], stream: Stream, folder: Path, rows: pl.DataFrame) -> dict[str, Scorer]:
     """Return every line as a model in memory, in both precisions; the files are not needed afterwards."""
     vocabulary, day = stream.vocabulary(), stream.days[-1]
-    about: dict[str, Any] = {"inputs": [{"name": f.name, "dtype": f.dtype} for f in stream.schema.features]}
+    about: dict[str, Any] = {"inputs": describe_inputs(stream.schema)["inputs"]}
     scorers: dict[str, Scorer] = {}
     for number, (name, kept) in enumerate(lines.items()):
         line = load_lines(kept)[0]["served"]

@@ -21,6 +21,7 @@ from recprune.pruning.control import Control
 from recprune.pruning.policy import Pace, Policy, Today
 from recprune.settings import ModelSettings, TrainSettings
 from recprune.training.incremental import learn
+from recprune.training.midway import train_facts
 from recprune.training.scoring import score
 
 SETTLING = 4
@@ -63,7 +64,7 @@ class Trial:
             "policy": self.chosen.text,
             "prune": asdict(self.chosen.prune),
             "model": asdict(self.model),
-            "train": asdict(self.train),
+            "train": train_facts(self.train),
             "schedule": asdict(self.schedule),
             "days": self.days,
         }
@@ -239,7 +240,7 @@ class _Replay:
 
 def known(events: FeatureSet, line: Line) -> FeatureSet:
     """Return the events with ids that the line has no row for as unknown; a line that learns has them all."""
-    sizes = np.array(line.sizes, np.int32)
+    sizes = np.repeat(np.array(line.sizes, np.int32), line.shape.most or 1)
     if all(events.ids[:, i].max(initial=0) < size for i, size in enumerate(sizes) if size):
         return events
     return replace(events, ids=np.where(events.ids < sizes, events.ids, 0))

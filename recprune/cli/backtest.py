@@ -89,7 +89,7 @@ def _settings(source: str | None) -> tuple[Settings, str]:
         return settings, settings.ingest.source
     name, *rest = source.split(":")
     raw: dict[str, Any] = asdict(settings.ingest) | {"source": name}
-    raw["simulator"]["faults"] = list(raw["simulator"]["faults"])
+    raw["simulator"] |= {name: list(raw["simulator"][name]) for name in ("faults", "switches")}
     ingest = parse_settings(type(settings.ingest), raw, f"--source {source}")
     settings = replace(settings, ingest=ingest)
     return (_regime(settings, source, name, rest) if rest else settings), source

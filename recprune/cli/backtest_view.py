@@ -8,7 +8,6 @@ from itertools import compress, zip_longest
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from recprune.cli.terminal import Terminal
 from recprune.metrics.bootstrap import FEWEST_BLOCKS, LEAST_BLOCK, enough
 from recprune.report.backtest_table import table
 
@@ -27,7 +27,7 @@ PARTS, PAUSE = 20, 5.0
 FIRST_TO_GO = ("weights", "seeds", "training", "batch of 1", "seed spread", "detectable", "FLOPs", "batch of 128")
 """Columns that a narrow terminal has no room for, the least important first."""
 GAP = "  "
-out = Console(highlight=False, markup=False, soft_wrap=True)
+out = Terminal(soft_wrap=True)
 
 
 class Bar:

@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from recprune.cli.terminal import Terminal
 from recprune.errors import SettingsError
 
 app = typer.Typer(help="Ship what changed of a bundle instead of the whole.", no_args_is_help=True)
-out = Console(highlight=False, markup=False, soft_wrap=True)
+out = Terminal(soft_wrap=True)
 Bundle = Annotated[Path, typer.Argument(help="A bundle: bundles/DAY, or a copy of that folder.")]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from recprune.cli.terminal import Terminal
 from recprune.config import read_yaml
 from recprune.days import days_between, parse_day
 from recprune.errors import RecpruneError, SettingsError
@@ -24,7 +24,7 @@ from recprune.settings import read_settings
 from recprune.workspace import day_state, report_path
 
 app = typer.Typer(help="Show why a day was promoted or held, and try other rules on past days.", no_args_is_help=True)
-out = Console(highlight=False, markup=False)
+out = Terminal()
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 COLOURS = {"passed": "green", "failed": "red", "held": "red", "warned": "yellow", "undecided": "yellow"}
 

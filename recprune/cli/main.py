@@ -5,16 +5,21 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from recprune import __version__
 from recprune.cli import bundle, gates, mask, registry, step
 from recprune.cli.backtest import backtest
+from recprune.cli.replay import replay
 from recprune.cli.serve import score, verify
+from recprune.cli.simulate import simulate
+from recprune.cli.terminal import Terminal
 from recprune.days import days_between, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
+from recprune.files import free_bytes, is_disk_full
+from recprune.printable import told
 from recprune.settings import SourceName
+from recprune.workspace import room_for_a_day
 
 app = typer.Typer(
     name="recprune",
@@ -33,10 +38,14 @@ app.add_typer(gates.app, name="gates")
 app.add_typer(bundle.app, name="bundle")
 app.command()(backtest)
 app.command()(score)
+app.command()(replay)
+app.command()(simulate)
 app.command()(verify)
 app.command()(bundle.sign)
-out = Console(highlight=False, markup=False, soft_wrap=True)
+out = Terminal(soft_wrap=True)
 
+_TIGHT = 65_536
+"""Free bytes below which a failure may be one of space."""
 STOPPED = 130
 """Exit code after Ctrl-C."""
 Why = Annotated[str, typer.Option(help="The reason; it stands in registry/history.jsonl for ever.")]
@@ -45,9 +54,17 @@ Why = Annotated[str, typer.Option(help="The reason; it stands in registry/histor
 def main() -> None:
     """Run the command line; an error that is explained ends in one sentence and its exit code."""
     try:
+        Path.cwd()
+    except FileNotFoundError:
+        sys.stderr.write("error: the current directory was removed; go to one that is there: cd DIR\n")
+        sys.exit(ExitCode.WRONG_USE)
+    try:
         app()
     except RecpruneError as error:
-        for line in str(error).splitlines():
+        lines = told(str(error)).split("\n")
+        if error.exit_code == ExitCode.FAILED and free_bytes() < _TIGHT and "make room" not in str(error):
+            lines.append(_full())  # git and DVC say it in their own words, or not at all
+        for line in lines:
             sys.stderr.write(f"error: {line}\n")
         sys.exit(error.exit_code)
     except SystemExit as ended:
@@ -55,13 +72,19 @@ def main() -> None:
             sys.stderr.write("stopped; nothing is lost, the same command goes on from here.\n")
         raise
     except OSError as error:
-        sys.stderr.write(f"error: {_explain(error)}\n")
+        sys.stderr.write(f"error: {told(_explain(error))}\n")
         sys.exit(ExitCode.FAILED)
 
 
 def _explain(error: OSError) -> str:
     where = error.filename or Path.cwd()
+    if is_disk_full(error):
+        return f"{where} cannot be written: {_full()}"
     return f"{where}: {error.strerror or error}; nothing was half written. Mend it and give the same command again."
+
+
+def _full() -> str:
+    return f"the disk of {Path.cwd()} is full, {free_bytes():,} bytes are free. {room_for_a_day()}"
 
 
 def _version(asked: bool) -> None:
@@ -95,6 +118,10 @@ def init(
         str | None,
         typer.Option(help="DVC remote (folder or URL, for example s3://…); default: DIRECTORY/remote."),
     ] = None,
+    *,
+    from_file: Annotated[
+        str | None, typer.Option(help="Propose source and schema from this file of yours, then stop for you to edit.")
+    ] = None,
 ) -> None:
     """Make a workspace: git, DVC, settings, genesis (the first champion) and the first plan.
 
@@ -107,13 +134,30 @@ def init(
     from recprune.daily.init import first_day, init_workspace, prepare_workspace
     from recprune.lock import hold
     from recprune.serving.signature import check_keys
+    from recprune.versioning.remote import check_remote
 
     if start is not None:
         parse_day(start)
+    if remote is not None:
+        check_remote(remote)
     check_keys()
+    proposal = None
+    if from_file is not None:
+        from recprune.daily.init import check_proposable
+        from recprune.daily.proposal import absolute, propose
+
+        check_proposable(directory, source)
+        proposal = propose(absolute(from_file))
     directory.mkdir(parents=True, exist_ok=True)
     os.chdir(directory)
     with hold("workspace", f"recprune init {directory}", wait=False):
+        if proposal is not None:
+            from recprune.cli.view import show_proposal
+            from recprune.daily.init import prepare_proposed
+
+            prepare_proposed(proposal, remote)
+            show_proposal(out, directory, proposal.doubts)
+            return
         settings = prepare_workspace(source, start, remote)
         begin = first_day(settings, start, history)
         with day_bar(out, f"genesis: learning {history} days before {begin}") as progress:
@@ -134,6 +178,7 @@ def run(
     A day that is stored is left alone. After a crash the same command goes on where it was. Several days go
     on past held and quarantined ones and stop at a failure.
     """
+    from recprune.cli.summary import expected, show_summary
     from recprune.cli.view import DayView
     from recprune.daily.run import STEPS, run_day, run_step
 
@@ -148,8 +193,12 @@ def run(
         parse_day(each)
     view = DayView(out, len(days))
     if only is not None:
+        if told := expected(days[0], only):
+            out.print(told)
         with view:
-            run_step(days[0], only, view)
+            done = run_step(days[0], only, view)
+        if done:
+            show_summary(out, days[0], only)
         return
     aside = False
     for each in days:
@@ -163,14 +212,25 @@ def run(
 
 
 @app.command()
-def fetch(day: Annotated[str, typer.Argument(help="A stored day.")]) -> None:
-    """Bring a stored day's artefacts into place, from DVC's cache or remote, replacing what is there."""
-    from recprune.daily.fetch import fetch_day
+def fetch(
+    day: Annotated[str, typer.Argument(help="A stored day.")],
+    inputs: Annotated[
+        bool, typer.Option("--inputs", help="What it read of other days instead, where that is not here.")
+    ] = False,
+) -> None:
+    """Bring a stored day's artefacts into place, from DVC's cache or remote, replacing what is there.
+
+    In a clone at the day's tag, after `dvc pull`, --inputs brings what `dvc repro` and `dvc exp run` need besides.
+    """
+    from recprune.daily.fetch import fetch_day, fetch_inputs
     from recprune.lock import hold
 
+    date = parse_day(day).isoformat()
+
     with hold("workspace", f"recprune fetch {day}", wait=False):
-        paths = fetch_day(parse_day(day).isoformat(), out.print)
-    out.print(f"{day}: {len(paths)} artefacts are in place as they were stored.")
+        paths = (fetch_inputs if inputs else fetch_day)(date, out.print)
+    told = f"{len(paths)} artefacts that it read of other days" if inputs else f"{len(paths)} artefacts"
+    out.print(f"{day}: {told} are in place as they were stored.")
 
 
 @app.command()
@@ -202,10 +262,24 @@ def report() -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Check versions, workspace, remote, locks and artefacts; each finding with its remedy."""
-    from recprune.daily.doctor import examine
+def doctor(
+    mend: Annotated[
+        bool, typer.Option("--repair", help="Do what is safe, and say what was done and what not.")
+    ] = False,
+) -> None:
+    """Check versions, workspace, remote, locks and artefacts; each finding with its remedy. Changes nothing.
 
+    With --repair stored artefacts, plans and reports come back as they were stored, the pointer follows the history,
+    and what killed processes left is removed. What was there is kept in scratch/damaged; what has no other copy stays.
+    """
+    from recprune.daily.doctor import examine
+    from recprune.daily.repair import repair
+    from recprune.lock import hold
+
+    if mend:
+        with hold("workspace", "recprune doctor --repair", wait=False), hold("step", "recprune doctor", wait=False):
+            for line in repair():
+                out.print(f"repair: {line}")
     findings = examine()
     for finding in findings:
         mark, style = {"good": ("✓", "green"), "bad": ("✗", "red"), "note": ("·", "")}[finding.kind]

@@ -3,9 +3,9 @@
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from recprune.cli.terminal import Terminal
 from recprune.days import parse_day
 from recprune.errors import DamagedArtefactError, RecpruneError, SettingsError
 from recprune.files import read_json
@@ -19,7 +19,7 @@ app = typer.Typer(
     "Needs the days' prune.json alone, which git keeps.",
     no_args_is_help=True,
 )
-out = Console(highlight=False, markup=False)
+out = Terminal()
 
 Day = Annotated[str, typer.Argument(help="A day that was pruned, YYYY-MM-DD.")]
 

@@ -4,9 +4,9 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from recprune.cli.terminal import Terminal
 from recprune.days import parse_day
 from recprune.files import to_json
 from recprune.registry.history import current
@@ -23,7 +23,7 @@ from recprune.registry.versions import (
 from recprune.report import formats
 
 app = typer.Typer(help="Show which bundles served when, who changed that and why.", no_args_is_help=True)
-out = Console(highlight=False, markup=False)
+out = Terminal()
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Day = Annotated[str, typer.Argument(help="A day whose bundle served, YYYY-MM-DD.")]
 

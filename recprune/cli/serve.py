@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
+from recprune.cli.terminal import Terminal
 from recprune.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-out = Console(highlight=False, markup=False, soft_wrap=True)
+out = Terminal(soft_wrap=True)
 ROWS_A_CALL = 8192
 
 Bundle = Annotated[Path, typer.Argument(help="A bundle: bundles/DAY, or a copy of that folder.")]
@@ -45,18 +45,28 @@ def score(
     if to is not None and to.resolve() == rows.resolve():
         raise SettingsError(f"--out {to} is the file of the rows, which would be lost; choose another name.")
     scorer = Scorer(bundle)
-    table = _read(rows, {i["name"]: i["dtype"] for i in scorer.manifest["inputs"]})
-    parts = (table[at : at + ROWS_A_CALL] for at in range(0, max(1, len(table)), ROWS_A_CALL))
+    table, given = _read(rows, scorer.manifest["inputs"])
+    parts = (given[at : at + ROWS_A_CALL] for at in range(0, max(1, len(table)), ROWS_A_CALL))
     found = pl.Series("p_click", np.concatenate([scorer.score(part) for part in parts]))
     if to is None:
         sys.stdout.writelines(f"{p:.9g}\n" for p in found)
         return
     scored = table.with_columns(found)
     try:
-        scored.write_parquet(to) if to.suffix == ".parquet" else scored.write_csv(to)
+        scored.write_parquet(to) if to.suffix == ".parquet" else _inert(scored).write_csv(to)
     except pl.exceptions.PolarsError as error:
         raise SettingsError(f"--out {to} cannot hold these columns: {str(error).splitlines()[0]}") from None
     out.print(f"{to}: {len(table):,} rows, mean p_click {float(np.mean(found.to_numpy())) if len(found) else 0.0:.4g}")
+
+
+def _inert(table: "pl.DataFrame") -> "pl.DataFrame":
+    """Return a table whose texts no spreadsheet takes for formulas: one that begins like one gets a quote before it."""
+    import polars as pl
+
+    begins = ("=", "+", "-", "@", "\t", "\r", "\n")
+    texts = pl.selectors.string()
+    cells = pl.when(texts.str.slice(0, 1).is_in(begins)).then("'" + texts).otherwise(texts).name.keep()
+    return table.with_columns(cells).rename({n: f"'{n}" for n in table.columns if n.startswith(begins)})
 
 
 def verify(
@@ -81,7 +91,7 @@ def verify(
 ) -> None:
     """Check a bundle where it will serve: signature, digests, model, inputs, parity on sample rows, latency, versions.
 
-    Of --rows it is checked that p_click is finite and within (0, 1), not that it is right: that needs their labels,
+    Of --rows it is checked that p_click is finite and within [0, 1], not that it is right: that needs their labels,
     or the network, neither of which is here. Exit code 0 if no check failed, 1 otherwise.
     """
     from recprune.serving.signature import key_files
@@ -105,19 +115,23 @@ def verify(
 
 def _columns(file: Path, inputs: Sequence[Mapping[str, str]]) -> "dict[str, NDArray[Any]]":
     """Read the inputs that a file has; the scorer names those that it lacks."""
-    table = _read(file, {i["name"]: i["dtype"] for i in inputs})
-    return {i["name"]: table[i["name"]].to_numpy() for i in inputs if i["name"] in table.columns}
+    _, given = _read(file, inputs)
+    return {i["name"]: given[i["name"]].to_numpy() for i in inputs if i["name"] in given.columns}
 
 
-def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
+def _read(file: Path, inputs: Sequence[Mapping[str, Any]]) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    """Return the rows of a file as they are, and the model's inputs among them."""
     import polars as pl
 
     kinds = {"float32": pl.Float32, "int64": pl.Int64, "string": pl.String}
-    wanted = {name: kinds[dtype] for name, dtype in dtypes.items()}
+    wanted = {i["name"]: pl.String if _is_parsed(i) else kinds[i["dtype"]] for i in inputs}
+    parsed = {i["name"] for i in inputs if _is_parsed(i)}
     readers = {
         ".parquet": lambda: pl.read_parquet(file),
         ".csv": lambda: pl.read_csv(file, schema_overrides=wanted, infer_schema_length=None),
-        ".jsonl": lambda: pl.read_ndjson(file, schema_overrides=wanted, infer_schema_length=None),
+        ".jsonl": lambda: pl.read_ndjson(
+            file, schema_overrides={n: t for n, t in wanted.items() if n not in parsed}, infer_schema_length=None
+        ),
     }
     if file.suffix not in readers:
         raise SettingsError(f"{file}: the name must end in {', '.join(readers)}, which says how to read it.")
@@ -127,8 +141,33 @@ def _read(file: Path, dtypes: dict[str, str]) -> "pl.DataFrame":
         raise SettingsError(f"{file} cannot be read: {str(error).splitlines()[0]}") from None
     if "p_click" in table.columns:
         raise SettingsError(f"{file} has a column p_click already; drop or rename it.")
-    gaps = [(name, dtype) for name, dtype in dtypes.items() if name in table.columns and table[name].null_count()]
-    return table.with_columns(_filled(name, dtype) for name, dtype in gaps if _fits(table[name].dtype, dtype))
+    return table, _given(table, file, inputs)
+
+
+def _is_parsed(about: Mapping[str, Any]) -> bool:
+    """Say whether text stands for an input that is none: lists, dates, true and false."""
+    return "most" in about or "reading" in about
+
+
+def _given(table: "pl.DataFrame", file: Path, inputs: Sequence[Mapping[str, Any]]) -> "pl.DataFrame":
+    from recprune.data.schema import Feature
+    from recprune.data.values import feature_value
+
+    found = table.select(i["name"] for i in inputs if i["name"] in table.columns)
+    for about in (i for i in inputs if i["name"] in found.columns):
+        name, dtype = about["name"], about["dtype"]
+        if _is_parsed(about):
+            asked = {"pooling": "mean", "separator": about["separator"]} if "most" in about else {}
+            feature = Feature(
+                name=name, type=about["type"], dtype=dtype, reading=about.get("reading", "number"), **asked
+            )
+            value, reason = feature_value(table, feature)
+            if why := table.select(reason.alias("why")).to_series().drop_nulls().to_list():
+                raise SettingsError(f"{file}: {why[0]} ({len(why):,} rows are such)")
+            found = found.with_columns(table.select(value).to_series())
+        elif found[name].null_count() and _fits(found[name].dtype, dtype):
+            found = found.with_columns(_filled(name, dtype))
+    return found
 
 
 def _fits(found: "pl.DataType", dtype: str) -> bool:

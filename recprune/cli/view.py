@@ -1,7 +1,8 @@
 """What the command line shows: a bar per step, a line per day, the table of days."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.table import Table
 from recprune.daily.run import STEPS, Outcome
 from recprune.files import read_json
 from recprune.gating.limits import WARNING
+from recprune.printable import one_line
 from recprune.registry import history
 from recprune.workspace import (
     DayState,
@@ -100,7 +102,7 @@ class DayView:
             self._headed = True
         self.console.print(day_line(outcome.state), soft_wrap=True)
         if _is_worth_telling(outcome.state):
-            self.console.print(f"  {outcome.state.sentence}", soft_wrap=True)
+            self.console.print(f"  {one_line(outcome.state.sentence)}", soft_wrap=True)
 
 
 def _is_worth_telling(state: DayState) -> bool:
@@ -138,6 +140,16 @@ def show_status(console: Console) -> None:
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
-        why = state.sentence if _is_worth_telling(state) else ""
+        why = one_line(state.sentence) if _is_worth_telling(state) else ""
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)
+
+
+def show_proposal(console: Console, directory: Path, doubts: Sequence[str]) -> None:
+    """Print what to look at first in settings that were proposed from a file, and what to do then."""
+    console.print(f"{directory / 'params.yaml'} holds a proposal, with the reason beside each line.")
+    if doubts:
+        console.print("Look at these first:")
+    for doubt in doubts:
+        console.print(f"  {doubt}")
+    console.print(f"Edit what is wrong. Next: recprune init {directory}")

@@ -7,19 +7,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from recprune.daily.repair import changed_files, damaged_artefacts, pointer_is_behind
 from recprune.environment import cpu_class
 from recprune.errors import RecpruneError
-from recprune.files import MANIFEST, open_artefact, read_json
 from recprune.lock import FOLDER, holder_of, is_held
 from recprune.registry import history
 from recprune.settings import read_settings
 from recprune.versioning import git
 from recprune.versioning.dvc import dvc, remote_folder
-from recprune.versioning.pipeline import day_of
+from recprune.versioning.remote import committed_secrets
 from recprune.workspace import day_state, genesis_day, planned_days
 
 _PACKAGES = ("dvc", "great-expectations", "numpy", "onnx", "onnxruntime", "polars", "torch", "apache-airflow")
-_ARTEFACTS = ("data/*/*", "vocab/*", "profiles/*", "models/*/*", "scores/*/*", "bundles/*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def _remote() -> list[Finding]:
     if folder is not None and not folder.is_dir() and not git.is_source_repository():
         way_out = "mount it, or name its new place with: dvc remote modify store url FOLDER"
         return [Finding("bad", f"the DVC remote {folder.resolve()} is not there; {way_out}")]
-    return [Finding("good", f"DVC remote: {remotes}")]
+    return [Finding("good", f"DVC remote: {remotes}"), *(Finding("bad", told) for told in committed_secrets())]
 
 
 def _locks() -> list[Finding]:
@@ -81,10 +80,12 @@ def _locks() -> list[Finding]:
 
 
 def _days() -> list[Finding]:
-    history.follow()
     stored = set() if git.is_source_repository() else git.stored_days()
     open_days = [day for day in planned_days()[1:] if day not in stored]
     found = [Finding("good", f"champion {history.current()}")]
+    if pointer_is_behind():
+        told = f"{history.CURRENT} does not say what {history.HISTORY} says; the next command mends it, and --repair"
+        found.append(Finding("note", told))
     if open_days and not git.is_source_repository():
         state = day_state(open_days[0]).verdict or "no verdict"
         found.append(Finding("note", f"{open_days[0]} is not finished ({state}): recprune run --day {open_days[0]}"))
@@ -93,16 +94,12 @@ def _days() -> list[Finding]:
 
 def _artefacts() -> list[Finding]:
     """Check every artefact here against its manifest, and every artefact of a champion for presence."""
-    found, checked = [], 0
-    folders = [path for pattern in _ARTEFACTS for path in sorted(Path().glob(pattern)) if path.is_dir()]
-    folders = [path for path in folders if day_of(str(path))]
-    for folder in folders:
-        checked += 1
-        try:
-            kind = str(read_json(folder / MANIFEST).get("kind"))
-            open_artefact(folder, kind, day_of(str(folder)))
-        except RecpruneError as error:
-            found.append(Finding("bad", str(error)))
+    checked, damaged = damaged_artefacts()
+    found = [Finding("bad", why) for why in damaged.values()]
+    stored = [] if git.is_source_repository() else sorted(git.stored_days() & set(planned_days()))
+    for path, day in changed_files(stored).items():
+        told = f"{path} is not as it was stored; bring it back with: git checkout {git.TAG}{day} -- {path}"
+        found.append(Finding("bad", told))
     serving = Path("bundles") / history.current()
     if not serving.exists():
         found.append(

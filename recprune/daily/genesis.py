@@ -2,24 +2,25 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from recprune.daily.history_midway import FOLDER, HistoryCheckpoints, Learned
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.features import FeatureSet, encode, split_tail
 from recprune.data.partition import Partition, open_partition, write_partition
-from recprune.data.profile import Profile, measure
+from recprune.data.profile import measure
 from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, Source
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import add_days
-from recprune.environment import environment
+from recprune.environment import code_digest, environment
 from recprune.errors import RecpruneError
-from recprune.files import SCRATCH, artefact, write_json
+from recprune.files import SCRATCH, artefact, manifest_digest, write_json
 from recprune.gating.pool import Pool
 from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
@@ -36,20 +37,11 @@ from recprune.steps.prune import tail_losses
 from recprune.steps.train import day_seed
 from recprune.steps.validate import save_profiles
 from recprune.training.incremental import learn
+from recprune.training.midway import train_facts
 from recprune.workspace import delivered_path, plan_path
 
 SETTLING = 4
 """Days of history that the first served line learns after its carving."""
-
-
-@dataclass(slots=True)
-class _Learned:
-    """What the history left in memory."""
-
-    vocabulary: Vocabulary
-    lines: dict[str, Line] = field(default_factory=dict)
-    profiles: list[Profile] = field(default_factory=list)
-    last: DayOfEvents | None = None
 
 
 def make_genesis(
@@ -66,12 +58,11 @@ def make_genesis(
     """
     use_threads(settings.train.threads)
     schema, day = source.schema(), add_days(start, -1)
-    measured, _ = measured_time(settings.prune, schema)
+    measured, table = measured_time(settings.prune, schema)
     budget = budget_for(dense_shape(schema, settings.model), settings.prune, measured)
-    learned = _Learned(Vocabulary.empty(schema))
-    for n in range(days):
-        progress(n, days)
-        _learn_day(learned, source, add_days(start, n - days), days - n, budget, settings)
+    dates = [add_days(start, n - days) for n in range(days)]
+    kept = _checkpoints(settings, source, dates, table)
+    learned = _learn_history(settings, source, dates, budget, kept, progress=progress)
     progress(days, max(days, 1))
     if days and "served" not in learned.lines:
         raise RecpruneError(
@@ -86,17 +77,69 @@ def make_genesis(
     return day
 
 
-def _learn_day(learned: _Learned, source: Source, day: str, left: int, budget: Budget, settings: Settings) -> None:
-    """Learn one day of history; carve the served line in the last days before the settling ones."""
-    schema, when = source.schema(), date.fromisoformat(day)
+def _learn_history(
+    settings: Settings,
+    source: Source,
+    days: list[str],
+    budget: Budget,
+    kept: HistoryCheckpoints,
+    *,
+    progress: Callable[[int, int], None],
+) -> Learned:
+    """Learn the days, or go on from where a killed genesis was."""
+    learned = kept.restore(source.schema())
+    if learned is None or not _is_as_read(learned, source, days, progress):
+        learned = Learned(Vocabulary.empty(source.schema()))
+    for n in range(len(learned.read), len(days)):
+        progress(n, len(days))
+        _learn_day(learned, source, days[n], len(days) - n, budget, settings)
+        kept.keep(learned)
+    return learned
+
+
+def _checkpoints(settings: Settings, source: Source, days: list[str], costs: dict[str, Any]) -> HistoryCheckpoints:
+    key = {
+        "settings": {**asdict(settings), "train": train_facts(settings.train)},
+        "source": [source.name, source.schema().to_json()],
+        "days": days,
+        "costs": costs,
+        "threads, CPU class or libraries": environment(settings.train.threads),
+        "code": code_digest(),
+    }
+    return HistoryCheckpoints(days[-1] if days else "", key, settings.train.checkpoint_minutes, print)
+
+
+def _is_as_read(learned: Learned, source: Source, days: list[str], progress: Callable[[int, int], None]) -> bool:
+    """Read the learned days once more, the last one for what genesis leaves behind; say whether all are as before."""
+    for n, digest in enumerate(learned.read):
+        progress(n, len(days))
+        found = _read(source, days[n])
+        now = None if found is None else manifest_digest(_scratch_partition(found, source, days[n]).path)
+        if now != digest:
+            print(f"the events of {days[n]} are not what they were when they were learned; beginning anew")  # noqa: T201
+            return False
+        learned.last = found or learned.last
+    return True
+
+
+def _read(source: Source, day: str) -> DayOfEvents | None:
+    """Return a day's events, None if there are none."""
+    when = date.fromisoformat(day)
     try:
-        found = read_events(source.read(when), schema, when, text=source.text)
+        found = read_events(source.read(when), source.schema(), when, text=source.text)
     except MissingDayError:
-        return
-    if found.events.is_empty():
+        return None
+    return None if found.events.is_empty() else found
+
+
+def _learn_day(learned: Learned, source: Source, day: str, left: int, budget: Budget, settings: Settings) -> None:
+    """Learn one day of history; carve the served line in the last days before the settling ones."""
+    schema, found = source.schema(), _read(source, day)
+    if found is None:
+        learned.read.append(None)
         return
     head = split_tail(found.events, settings.featurize.tail)[0] if left == 1 else found.events
-    _profile(learned, found, schema, source.name, day, settings)
+    _profile(learned, _scratch_partition(found, source, day), settings)
     learned.vocabulary = learned.vocabulary.learn(head, settings.featurize.min_count)
     features = encode(head, schema, learned.vocabulary)
     sizes, seed = learned.vocabulary.sizes(), day_seed(settings.train.seed, day)
@@ -110,7 +153,7 @@ def _learn_day(learned: _Learned, source: Source, day: str, left: int, budget: B
     learned.last = found
 
 
-def _carve(learned: _Learned, features: FeatureSet, left: int, budget: Budget, settings: PruneSettings) -> None:
+def _carve(learned: Learned, features: FeatureSet, left: int, budget: Budget, settings: PruneSettings) -> None:
     steps = max(1, settings.carve_days)
     done = steps + SETTLING - left + 1
     if done >= 1 and "served" not in learned.lines:
@@ -120,16 +163,16 @@ def _carve(learned: _Learned, features: FeatureSet, left: int, budget: Budget, s
         learned.lines["served"], _ = carve_to_ramp(served, features, min(done, steps), budget, settings)
 
 
-def _profile(learned: _Learned, found: DayOfEvents, schema: Schema, source: str, day: str, settings: Settings) -> None:
-    partition = _scratch_partition(found, schema, source, day)
+def _profile(learned: Learned, partition: Partition, settings: Settings) -> None:
+    learned.read.append(manifest_digest(partition.path))
     earlier = learned.profiles[-settings.validate.window :]
     learned.profiles.append(measure(partition, learned.vocabulary, earlier))
     learned.profiles = learned.profiles[-settings.validate.window :]
 
 
-def _scratch_partition(found: DayOfEvents, schema: Schema, source: str, day: str) -> Partition:
+def _scratch_partition(found: DayOfEvents, source: Source, day: str) -> Partition:
     folder = SCRATCH / "genesis"
-    write_partition(found, schema, day, source, folder / "events", folder / "rejected")
+    write_partition(found, source.schema(), day, source.name, folder / "events", folder / "rejected")
     return open_partition(folder / "events", day)
 
 
@@ -142,7 +185,7 @@ def _fresh_lines(schema: Schema, vocabulary: Vocabulary, budget: Budget, setting
     return lines
 
 
-def _write(learned: _Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings) -> None:
+def _write(learned: Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings) -> None:
     """Write what a day leaves behind; the plan last, so that a genesis without one is not there."""
     found = learned.last or read_events((), schema, date.fromisoformat(day), text=False)
     write_partition(found, schema, day, source, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
@@ -173,11 +216,10 @@ def _write(learned: _Learned, control: Control, schema: Schema, source: str, day
     if not any(entry.event == "genesis" for entry in history.read_history()):
         history.record("genesis", day, day, Path(f"bundles/{day}"), "genesis")
     write_json(plan_path(day), {"format": 1, "kind": "genesis", "day": day})
+    shutil.rmtree(FOLDER, ignore_errors=True)
 
 
-def _write_features(
-    events: pl.DataFrame, learned: _Learned, schema: Schema, day: str, settings: Settings
-) -> FeatureSet:
+def _write_features(events: pl.DataFrame, learned: Learned, schema: Schema, day: str, settings: Settings) -> FeatureSet:
     head, tail = split_tail(events, settings.featurize.tail)
     sizes = learned.vocabulary.sizes()
     about: dict[str, Any] = {"schema": schema.to_json(), "parent_sizes": sizes, "sizes": sizes}

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from recprune.daily.genesis import make_genesis
+from recprune.daily.proposal import Proposal, write_proposal
 from recprune.data.sources.catalog import open_source
 from recprune.days import add_days, parse_day
 from recprune.errors import SettingsError
@@ -51,6 +52,29 @@ def prepare_workspace(source: str | None, start: str | None, remote: str | None)
     if remote or "core.remote" not in dvc("config", "--list"):
         dvc("remote", "add", *local, "--force", "--default", "store", remote or _default_remote())
     return read_settings(Path())
+
+
+def check_proposable(directory: Path, source: str | None) -> None:
+    """Check that settings proposed from a file would replace nothing.
+
+    Raises:
+        SettingsError: the folder has settings already, or another source was asked for.
+    """
+    if source not in (None, "files"):
+        raise SettingsError(f"--source {source} and --from-file contradict one another; give one of them.")
+    if (directory / "params.yaml").exists():
+        raise SettingsError(
+            f"{directory / 'params.yaml'} is there already, and --from-file would replace it; name another folder, or "
+            "remove it first."
+        )
+
+
+def prepare_proposed(proposal: Proposal, remote: str | None) -> None:
+    """Set up git, DVC and the packaged files, with the proposed settings."""
+    prepare_workspace("files", None, remote)
+    write_proposal(proposal)
+    settings = read_settings(Path())
+    open_source(settings.ingest, settings.schema)
 
 
 def _default_remote() -> str:
@@ -136,8 +160,9 @@ def _store_genesis(genesis: str) -> None:
     if git.is_source_repository() or genesis in git.stored_days():
         return
     paths = left_behind(genesis)
+    files = [f"{path}.dvc" for path in paths]
     dvc("add", "--quiet", *paths)
-    dvc("push", "--quiet")
-    git.commit([*IN_GIT, "registry", *(f"{path}.dvc" for path in paths)], f"Genesis {genesis}")
+    dvc("push", "--quiet", *files)  # by name: DVC takes the folders for ignored by git, and would push nothing
+    git.commit([*IN_GIT, "registry", *files], f"Genesis {genesis}")
     git.tag(genesis)
     git.push()

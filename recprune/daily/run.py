@@ -5,23 +5,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from recprune.daily.fetch import fetch_missing
-from recprune.errors import RecpruneError
-from recprune.files import sha256
+from recprune.daily.timed import Listener, Timed
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import free_bytes, sha256
 from recprune.lock import hold
 from recprune.progress import MARK
 from recprune.registry.forced import champion_of_before, has_expired
-from recprune.registry.history import read_history
+from recprune.registry.history import current, read_history
 from recprune.serving.signature import check_keys
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
 from recprune.steps.promote import expire, finish, promote
 from recprune.steps.store import refuse_source_repository, store
 from recprune.versioning import dvc, git
-from recprune.versioning.pipeline import STAGES, foreign_inputs
+from recprune.versioning.mend import mend
+from recprune.versioning.pipeline import STAGES, day_of, foreign_inputs
 from recprune.workspace import (
+    PLANS,
+    REPORTS,
     DayState,
     day_state,
     genesis_day,
@@ -29,6 +32,7 @@ from recprune.workspace import (
     plan_path,
     planned_days,
     read_plan,
+    room_for_a_day,
 )
 
 STEPS = ("plan", *STAGES, "store", "promote", "report")
@@ -36,22 +40,8 @@ STEPS = ("plan", *STAGES, "store", "promote", "report")
 
 _RUNNING = re.compile(r"Running stage '([a-z]+)'")
 _ERROR = "error: "
-
-
-class Listener(Protocol):
-    """Who is told how a day goes on."""
-
-    def step(self, name: str) -> None:
-        """A step begins."""
-        ...
-
-    def progress(self, done: int, total: int) -> None:
-        """The present step has come this far."""
-        ...
-
-    def say(self, line: str) -> None:
-        """Something worth a line."""
-        ...
+_TIGHT = 1_000_000
+"""Free bytes below which a failure that DVC does not explain is one of space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +59,7 @@ def working(command: str) -> Iterator[int]:
     with hold("workspace", command, wait=False) as handle:
         with hold("step", command, wait=True):
             pass
+        mend()
         if not git.is_source_repository():
             _finish_last_day()
         yield handle
@@ -86,41 +77,50 @@ def run_day(day: str, listener: Listener) -> Outcome:
     with working(f"recprune run --day {day}") as handle:
         if day > genesis_day() and day in git.stored_days():
             _say_stored(day, listener)
+            if not _is_reported(day):  # killed between the promotion and its page
+                write_report()
             return Outcome(day_state(day), new=False)
-        listener.step("plan")
-        _plan(day, settings, listener)
-        _repro(day, ["validate"], handle, listener)
-        if not is_quarantined(day):
-            _repro(day, [], handle, listener)
-        listener.step("store")
-        store(day=day)
-        state = day_state(day)
-        if state.verdict == "passed":
-            listener.step("promote")
-            _promote(day, listener)
-        listener.step("report")
+        with Timed(day, listener) as timed:
+            timed.step("plan")
+            _plan(day, settings, timed)
+            reproduce(day, ["validate"], handle, timed)
+            if not is_quarantined(day):
+                reproduce(day, [], handle, timed)
+            timed.step("store")
+            store(day=day)
+            state = day_state(day)
+            if state.verdict == "passed":
+                timed.step("promote")
+                _promote(day, timed)
+        listener.step("report")  # not timed: it tells the times
         write_report()
         return Outcome(state, new=True)
 
 
-def run_step(day: str, step: str, listener: Listener) -> None:
-    """Do one step of a day, as an Airflow task does; a stored day is left alone."""
+def run_step(day: str, step: str, listener: Listener) -> bool:
+    """Do one step of a day, as an Airflow task does; returns False if the day is stored and was left alone."""
     settings = read_settings(Path())
     with working(f"recprune run --day {day} --only {step}") as handle:
         stored = not git.is_source_repository() and day in git.stored_days()
-        if step == "report":
+        if step == "report":  # not timed: it tells the times
             write_report()
-        elif step == "promote":
-            _promote(day, listener)
-        elif stored:
+            return True
+        if stored and step != "promote":
             _say_stored(day, listener)
-        elif step == "plan":
-            _plan(day, settings, listener)
-        elif step == "store":
-            store(day=day)
-        else:
-            _restore_plan(day)
-            _repro(day, ["--single-item", step], handle, listener)
+            return False
+        with Timed(day, listener, step) as timed:
+            if step not in STAGES:
+                timed.begin(step)
+            if step == "promote":
+                _promote(day, timed)
+            elif step == "plan":
+                _plan(day, settings, timed)
+            elif step == "store":
+                store(day=day)
+            else:  # the stage begins when DVC says so: if nothing changed, it does not
+                _restore_plan(day, settings)
+                reproduce(day, ["--single-item", step], handle, timed)
+    return True
 
 
 def write_report() -> Path:
@@ -131,30 +131,69 @@ def write_report() -> Path:
     return report()
 
 
+def _is_reported(day: str) -> bool:
+    from recprune.steps.report import is_reported
+
+    return is_reported(day)
+
+
 def _plan(day: str, settings: Settings, listener: Listener) -> None:
     _end_force(day, listener)
     stored = git.stored_days()
+    _check_reports(day)
     found = planning.plan(settings, day=day, stored=stored)
     fetch_missing(foreign_inputs(found), listener.say)
+    found = planning.with_change(found, settings)
     planning.keep_digests(found)
     planning.check_digests(read_plan(day))
     if found["restart"]:
         listener.say(f"{day}: the served line restarts from champion {found['champion']}: {found['restart']}")
+    if found.get("no_restart"):
+        listener.say(f"{day}: {found['no_restart']}")
+    if found["change"]:
+        listener.say(f"{day} continues {found['parent']} with changes. {'; '.join(found['change']['sentences'])}.")
 
 
-def _restore_plan(day: str) -> None:
+def _check_reports(day: str) -> None:
+    """Raise if a plan or report of a day before is not as it was stored: a verdict could be another one.
+
+    Artefacts have manifests; these are plain JSON, of which git keeps what was stored.
+    """
+    if git.is_source_repository():
+        return
+    wrong = [path for path in git.changed(str(PLANS), str(REPORTS)) if day_of(path) < day]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise DamagedArtefactError(
+            f"{wrong[0]}{more} is not as it was stored, and {day} would be planned from it. Bring back what was stored "
+            "with: recprune doctor --repair (what lies there now is kept)"
+        )
+
+
+def _restore_plan(day: str, settings: Settings) -> None:
     if not plan_path(day).exists():
         raise RecpruneError(f"{day} has no plan yet; make it with: recprune run --day {day} --only plan")
     found = read_plan(day)
     planning.restore_day(found)
     planning.check_digests(found)
+    planning.check_change(found, settings)
 
 
-def _repro(day: str, arguments: list[str], handle: int, listener: Listener) -> None:
+def reproduce(day: str, arguments: list[str], handle: int, listener: Listener) -> None:
+    """Run `dvc repro` and tell how it goes on.
+
+    Raises:
+        RecpruneError: a step failed; holds what it said, and the day's log.
+    """
     hearing = _Hearing(listener)
     log = Path(".recprune/logs") / f"{day}.log"
     if not dvc.repro(arguments, hearing.hear, [handle], log):
         told = "\n".join(hearing.errors) or f"{hearing.stage or 'dvc'} failed: {hearing.last}"
+        if not hearing.errors and free_bytes() < _TIGHT:
+            told = (
+                f"{hearing.stage or 'dvc'} failed: the disk of {Path.cwd()} is full, {free_bytes():,} bytes are free. "
+            )
+            told += room_for_a_day()
         raise RecpruneError(f"{told}\n{day} stopped in {hearing.stage or 'dvc repro'}; nothing is lost. Its log: {log}")
 
 
@@ -171,9 +210,10 @@ class _Hearing:
         if found := _RUNNING.match(line):
             self.stage = found.group(1)
             self.listener.step(self.stage)
-        elif line.startswith(MARK):
+        elif line.startswith(MARK) and len(line.split()) > 2:
             *_, done, total = line.split()
-            self.listener.progress(int(done), int(total))
+            if done.isdecimal() and total.isdecimal():
+                self.listener.progress(int(done), int(total))
         elif line.startswith(_ERROR):
             self.errors.append(line.removeprefix(_ERROR))
         elif line.strip() and not line.startswith("ERROR: failed to reproduce"):
@@ -182,11 +222,13 @@ class _Hearing:
 
 def _promote(day: str, listener: Listener) -> None:
     _end_force(day, listener)
-    if not promote(day=day):
-        champion = read_plan(day)["champion"]
-        listener.say(
-            f"{day} is not promoted: it was before, or {champion}, which it was judged against, serves no more."
-        )
+    if promote(day=day):
+        return
+    if current() == day:  # a command that came before this one finished the day
+        listener.say(f"{day} serves since it was stored; nothing to do.")
+        return
+    champion = read_plan(day)["champion"]
+    listener.say(f"{day} is not promoted: it was before, or {champion}, which it was judged against, serves no more.")
 
 
 def _end_force(day: str, listener: Listener) -> None:

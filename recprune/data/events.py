@@ -4,7 +4,7 @@ accepted + rejected + duplicate + late = read, always.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -14,8 +14,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 
-from recprune.data.schema import MISSING_INT, MISSING_STRING, Feature, Schema
+from recprune.data.calendar import within_calendar
+from recprune.data.proposal import column_types
+from recprune.data.schema import Feature, Schema
 from recprune.data.sources.source import RawBatch
+from recprune.data.values import as_text, column, dtype_of, feature_value, instant, shown
 
 ASIDE = {"kind": pl.String, "line": pl.Int64, "reason": pl.String, "raw": pl.String}
 """Columns of the rows set aside; kind is rejected, duplicate or late."""
@@ -23,25 +26,21 @@ ASIDE = {"kind": pl.String, "line": pl.Int64, "reason": pl.String, "raw": pl.Str
 _LINE, _REASON = "\0line", "\0reason"
 """Columns of our own beside the source's, which may have any name."""
 
-_ISO_TIME = r"""(?x) ^
-    ([0-9]{4}-[0-9]{2}-[0-9]{2})
-    (?: [T\ ] ([0-9]{2}:[0-9]{2}) (:[0-9]{2} (?: \.[0-9]{1,9} )? )? )?
-    (?: Z | ([+-][0-9]{2}) :? ([0-9]{2})? )? $"""
-
-_DTYPES: dict[str, Any] = {"float32": pl.Float32, "int64": pl.Int64, "string": pl.String}
-
 
 @dataclass(slots=True)
 class DayOfEvents:
     """What a source delivered for a day."""
 
     events: pl.DataFrame
-    """Accepted events in order of time: key columns, event_time, label, row_hash, features."""
+    """Accepted events in order of time: key columns, event_time, label, row_weight if there is one, features, row_hash.
+    """
     aside: pl.DataFrame
     counts: dict[str, int]
     """read, accepted, rejected, duplicate, late."""
     problems: list[str]
     """What is wrong with the delivery as a whole; each one quarantines the day."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """The delivery's columns, those that the schema does not name too; see `column_types`."""
 
 
 @dataclass(slots=True)
@@ -49,6 +48,7 @@ class _Checked:
     accepted: list[pl.DataFrame] = field(default_factory=list)
     aside: list[pl.DataFrame] = field(default_factory=list)
     problems: dict[str, None] = field(default_factory=dict)  # ordered set
+    columns: dict[str, str] = field(default_factory=dict)
     read: int = 0
 
 
@@ -77,16 +77,17 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
     kinds = dict(aside.group_by("kind").len().iter_rows())
     counts = {"read": seen.read, "accepted": events.height}
     counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
-    return DayOfEvents(events=events, aside=aside, counts=counts, problems=list(seen.problems))
+    return DayOfEvents(events, aside, counts, problems=list(seen.problems), columns=seen.columns)
 
 
 def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _Checked) -> None:
-    raw = _frame(batch)
+    raw = _frame(batch, {f.name for f in schema.features if f.pooling is not None})
     seen.read += raw.height + len(batch.broken)
     if batch.broken:
         broken = [("rejected", b.line, b.reason, b.text) for b in batch.broken]
         seen.aside.append(pl.DataFrame(broken, schema=ASIDE, orient="row"))
     seen.problems |= dict.fromkeys(_column_problems(batch.rows.schema, schema, text))
+    seen.columns |= column_types(batch.rows.schema, text=text)
     typed = _type_columns(raw, schema)
     other_day = pl.col("event_time").dt.date() != day
     bad, good = pl.col(_REASON).is_not_null(), pl.col(_REASON).is_null()
@@ -105,33 +106,51 @@ def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _
 def _no_events(schema: Schema) -> pl.DataFrame:
     columns: dict[str, Any] = dict.fromkeys(schema.key, pl.String)
     columns |= {"event_time": pl.Datetime("us", "UTC"), "label": pl.Int8}
-    columns |= {f.name: _DTYPES[f.dtype] for f in schema.features}
+    columns |= {"row_weight": pl.Float32} if schema.weight else {}
+    columns |= {f.name: dtype_of(f) for f in schema.features}
     return pl.DataFrame(schema={**columns, _LINE: pl.Int64})
 
 
-def _frame(batch: RawBatch) -> pl.DataFrame:
-    """Return the rows with their lines; columns of a type that no event has become text."""
+def _frame(batch: RawBatch, lists: Collection[str]) -> pl.DataFrame:
+    """Return the rows with their lines; columns of a type that no event has become text.
+
+    Args:
+        batch: the rows as the source has them.
+        lists: columns that may hold lists.
+    """
     rows = batch.rows
     columns: dict[str, pl.Series] = {}
-    for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        columns.setdefault(name, pl.Series(name, pl.from_arrow(_plain(column))))
+    for name, values in zip(rows.schema.names, rows.columns, strict=True):
+        whole = name in lists and _is_list(values.type) and _is_plain(values.type.value_type)
+        columns.setdefault(name, pl.Series(name, pl.from_arrow(values if whole else _plain(values))))
     return pl.DataFrame({**columns, _LINE: pl.Series(batch.lines, dtype=pl.Int64)})
 
 
-def _plain(column: pa.Array) -> pa.Array:
-    kind = column.type
+def _plain(values: pa.Array) -> pa.Array:
+    kind = values.type
     if pa.types.is_dictionary(kind):
-        return _plain(column.dictionary_decode())
-    if pa.types.is_timestamp(kind):  # the same instant; Polars does not know every name of a zone
-        return column.cast(pa.timestamp(kind.unit, "UTC")) if kind.tz else column
-    if pa.types.is_date(kind) or any(is_kind(kind) for is_kind in (*_NUMBERS, *_TEXTS, pa.types.is_null)):
-        return column
-    return pa.array([None if v is None else str(v) for v in column.to_pylist()], pa.string())
+        return _plain(values.dictionary_decode())
+    if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):  # Polars does not know every name of a zone
+        return _plain(values.cast(pa.timestamp(kind.unit, "UTC")))
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return within_calendar(values)
+    if _is_plain(kind):
+        return values
+    return pa.array([None if v is None else str(v) for v in values.to_pylist()], pa.string())
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in (*_NUMBERS, *_TEXTS, pa.types.is_null))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any((pa.types.is_list(kind), pa.types.is_large_list(kind), pa.types.is_fixed_size_list(kind)))
 
 
 def _column_problems(found: pa.Schema, schema: Schema, text: bool) -> Iterator[str]:
     dtypes = {schema.label: "", schema.time: "time"} | dict.fromkeys(schema.key, "")
-    dtypes |= {f.name: f.dtype for f in schema.features}
+    dtypes |= {schema.weight: "float32"} if schema.weight else {}
+    dtypes |= {f.name: _kind_of(f) for f in schema.features}
     for name, dtype in dtypes.items():
         count = found.names.count(name)
         if count == 0:
@@ -144,17 +163,29 @@ def _column_problems(found: pa.Schema, schema: Schema, text: bool) -> Iterator[s
 
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal128)
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_TIMES = (pa.types.is_timestamp, pa.types.is_date, *_TEXTS)
 _FITTING: dict[str, tuple[Any, ...]] = {
     "float32": _NUMBERS,
     "int64": (pa.types.is_integer,),
     "string": _TEXTS,
-    "time": (pa.types.is_timestamp, pa.types.is_date, *_TEXTS),
+    "boolean": (*_NUMBERS, *_TEXTS),
+    "time": _TIMES,
+    "date": (*_TIMES, pa.types.is_integer, pa.types.is_floating),
 }
+
+
+def _kind_of(feature: Feature) -> str:
+    """Name what the type of a feature's column must fit."""
+    if feature.pooling is not None:
+        return f"list of {feature.dtype}"
+    return feature.dtype if feature.reading == "number" else feature.reading
 
 
 def _fits(found: pa.DataType, dtype: str) -> bool:
     """Say whether a column's type is one that a feature or the time may come in; all nulls fit."""
     kind = found.value_type if pa.types.is_dictionary(found) else found
+    if dtype.startswith("list of "):  # or text, with separators
+        return _fits(kind.value_type, dtype.removeprefix("list of ")) if _is_list(kind) else _fits(kind, "string")
     return not dtype or pa.types.is_null(kind) or any(is_kind(kind) for is_kind in _FITTING[dtype])
 
 
@@ -163,71 +194,33 @@ def _type_columns(raw: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     label, label_reason = _label(raw, schema.label)
     time, time_reason = _time(raw, schema.time)
     columns, reasons = [label, time], [label_reason, time_reason]
-    for feature in schema.features:
-        column, reason = _feature(raw, feature)
-        columns.append(column)
+    found = [_weight(raw, schema.weight)] if schema.weight else []
+    for value, reason in (*found, *(feature_value(raw, feature) for feature in schema.features)):
+        columns.append(value)
         reasons.append(reason)
     names = {f.name for f in schema.features}
-    columns += [_column(raw, name, pl.String).alias(name) for name in schema.key if name not in names]
+    columns += [column(raw, name, pl.String).alias(name) for name in schema.key if name not in names]
     return raw.select(*columns, pl.col(_LINE), pl.coalesce(*reasons).alias(_REASON))
 
 
-def _column(raw: pl.DataFrame, name: str, dtype: Any) -> pl.Expr:
-    return pl.col(name).cast(dtype, strict=False) if name in raw.columns else pl.lit(None, dtype=dtype)
-
-
-def _shown(raw: pl.DataFrame, name: str) -> pl.Expr:
-    return _column(raw, name, pl.String).fill_null("missing").str.slice(0, 40)
-
-
 def _label(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
-    value, shown = _column(raw, name, pl.Float64), _shown(raw, name)
+    value = column(raw, name, pl.Float64)
     bad = value.is_null() | value.is_nan() | ~value.is_in([0.0, 1.0])
-    reason = pl.when(bad).then(pl.lit(f"label {name} is not 0 or 1: ") + shown)
+    reason = pl.when(bad).then(pl.lit(f"label {name} is not 0 or 1: ") + shown(raw, name))
     return pl.when(~bad).then(value).cast(pl.Int8).alias("label"), reason
 
 
 def _time(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
-    dtype = raw.schema.get(name, pl.Null())
-    value = pl.lit(None, dtype=pl.Datetime("us", "UTC"))
-    if isinstance(dtype, pl.String):
-        value = _iso_time(pl.col(name))
-    elif isinstance(dtype, pl.Datetime | pl.Date):
-        value = pl.col(name).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    reason = pl.lit(f"time {name} is no time: ") + _shown(raw, name)
+    value = instant(raw, name)
+    reason = pl.lit(f"time {name} is no time: ") + shown(raw, name)
     return value.alias("event_time"), pl.when(value.is_null()).then(reason)
 
 
-def _iso_time(text: pl.Expr) -> pl.Expr:
-    """Read ISO 8601 text, UTC where it names no zone; each value for itself, whatever the others are."""
-    part = text.str.strip_chars().str.extract_groups(_ISO_TIME).struct
-    clock, seconds = part.field("2").fill_null("00:00"), part.field("3").fill_null(":00")
-    zone = part.field("4").fill_null("+00") + part.field("5").fill_null("00")
-    whole = part.field("1") + " " + clock + seconds + zone
-    return whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
-
-
-def _feature(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
-    name = feature.name
-    given = pl.col(name).is_not_null() if name in raw.columns else pl.lit(False)
-    if name in raw.columns and raw.schema[name] == pl.String:
-        given = given & (pl.col(name) != "")
-    shown = _shown(raw, name)
-    if feature.type == "numeric":
-        value = _column(raw, name, pl.Float64)
-        whole = value.cast(pl.Float32)
-        reason: pl.Expr = (
-            pl.when(given & value.is_null())
-            .then(pl.lit(f"{name} is not a number: ") + shown)
-            .when(whole.is_infinite())
-            .then(pl.lit(f"{name} is not finite: ") + shown)
-        )
-        return whole.fill_null(float("nan")).alias(name), reason
-    if feature.dtype == "int64":
-        ident = _column(raw, name, pl.Int64)
-        reason = pl.when(given & ident.is_null()).then(pl.lit(f"{name} is not a whole number: ") + shown)
-        return ident.fill_null(MISSING_INT).alias(name), reason
-    return _column(raw, name, pl.String).fill_null(MISSING_STRING).alias(name), pl.lit(None, dtype=pl.String)
+def _weight(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
+    value = column(raw, name, pl.Float64).cast(pl.Float32)
+    bad = value.is_null() | ~value.is_finite() | (value <= 0)
+    reason = pl.when(bad).then(pl.lit(f"weight {name} is no number above 0: ") + shown(raw, name))
+    return value.alias("row_weight"), reason
 
 
 def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:
@@ -239,5 +232,6 @@ def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, colum
 
 def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Hash each row's key, the same on every machine and with every library version (SipHash, fixed key)."""
-    text = key.select(pl.concat_str(pl.all().cast(pl.String), separator="\x1f", ignore_nulls=True)).to_series()
+    columns = [as_text(c, key.schema[c]) for c in key.columns]
+    text = key.select(pl.concat_str(columns, separator="\x1f", ignore_nulls=True)).to_series()
     return np.asarray(pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))

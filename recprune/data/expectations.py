@@ -6,10 +6,11 @@ with the sampling noise of a small day, so that the verdict does not depend on v
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
-from recprune.data.profile import Profile, drift
+from recprune.data.agreement import agreement, usual_ids
+from recprune.data.profile import Profile, drift, having
 from recprune.days import days_apart
 from recprune.settings import ValidateSettings
 
@@ -17,6 +18,10 @@ WIDEST = 4
 """Times that the bounds of base rate and missing values are widened at most while days are quarantined."""
 ENOUGH = 3
 """Fewer good days than this are not compared with: only the settings' own bounds hold."""
+
+WEEK = 7
+USUAL_PSI = 3
+"""Times that a day may differ as much as the compared days differ from each other: a blizzard shifts every hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,38 @@ class _Reference:
         high = middle + reach + _noise(middle, rows)
         yield Expectation(f"{name}: share of new ids", mine["new"], None, min(1.0, high), self.days)
 
+    def usual_ids(self, name: str, today: Profile) -> Iterator[Expectation]:
+        """Bound the share of rows with ids that were frequent before, from below: a share of the least day's may go.
+
+        Popular ids die too: only most of them at once are a sign of harm. In a first week every weekday is new.
+        """
+        if len(self.earlier) < WEEK:
+            return
+        least = min(usual_ids(name, one, rest) for one, rest in self.others())
+        kept = least * max(0.0, 1 - self.times * self.rules.usual_ids_margin)
+        low = max(0.0, kept - _noise(min(kept, 1.0), today["rows"]))
+        yield Expectation(f"{name}: share of usual ids", usual_ids(name, today, self.earlier), low, None, self.days)
+
+    def top_id(self, name: str, today: Profile) -> Expectation:
+        """Bound the share of the most frequent id from above: a bot is one visitor."""
+        shares = [max(p["categorical"][name]["top"].values(), default=0.0) for p in (today, *self.earlier)]
+        asked = self.share(f"{name}: share of the top id", shares[0], shares[1:], today["rows"])
+        return replace(asked, low=None)
+
+    def agreement(self, today: Profile) -> Iterator[Expectation]:
+        """Bound how far labels follow from features as before, from below: flipped labels say the opposite."""
+        seen = agreement(today, self.earlier)
+        before = [found.slope for one, rest in self.others() if (found := agreement(one, rest))]
+        if seen is None or len(before) < ENOUGH or min(before) <= 0:
+            return  # labels follow from other things every day: nothing can be said
+        reach = min(self.times, 2) * self.rules.agreement_margin  # however long it lasts, the opposite is no drift
+        low = min(median(before) - reach, min(before) - reach / 2) - 4 * seen.error
+        yield Expectation("agreement of labels with features", seen.slope, low, None, self.days)
+
+    def others(self) -> list[tuple[Profile, list[Profile]]]:
+        """Return each day compared with, and the rest of them."""
+        return [(p, [*self.earlier[:i], *self.earlier[i + 1 :]]) for i, p in enumerate(self.earlier)]
+
     def count(self, name: str, observed: float, before: list[float]) -> Expectation:
         """Bound a count by a factor around the median."""
         middle, factor = median(before), self.times * self.rules.rows_factor
@@ -97,13 +134,12 @@ class _Reference:
             yield Expectation(f"{name}: mean", mine["mean"], middle - reach, middle + reach, self.days)
 
     def drift(self, name: str, kind: str, today: Profile) -> Expectation:
-        """Bound the stability index: `max_psi`, or twice what the compared days show against each other.
+        """Bound the stability index: `max_psi`, or `USUAL_PSI` times what the compared days show against each other.
 
         A feature like the weekday differs wholly from day to day and is no sign of harm.
         """
-        others = [(p, [*self.earlier[:i], *self.earlier[i + 1 :]]) for i, p in enumerate(self.earlier)]
-        usual = max(drift(name, kind, one, rest, turnover=True) for one, rest in others)
-        limit = self.times * max(self.rules.max_psi, 2 * usual)
+        usual = max(drift(name, kind, one, rest, turnover=True) for one, rest in self.others())
+        limit = self.times * max(self.rules.max_psi, USUAL_PSI * usual)
         return Expectation(f"{name}: PSI", drift(name, kind, today, self.earlier), None, limit, self.days)
 
 
@@ -131,17 +167,27 @@ def _from_days(today: Profile, usual: _Reference) -> Iterator[Expectation]:
     yield usual.count("rows vs the usual", rows, [p["rows"] for p in usual.earlier])
     rates = [p["base_rate"] for p in usual.earlier]
     yield usual.share("base rate vs the usual", today["base_rate"], rates, rows)
-    for name, mine in today["numeric"].items():
-        theirs = [p["numeric"][name] for p in usual.earlier]
-        yield usual.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
-        yield from usual.mean(name, mine, theirs)
-        yield usual.drift(name, "numeric", today)
-    for name, mine in today["categorical"].items():
-        theirs = [p["categorical"][name] for p in usual.earlier]
-        yield usual.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
-        yield from usual.new_ids(name, mine, theirs, rows)
-        yield usual.count(f"{name}: distinct ids", mine["unique"], [t["unique"] for t in theirs])
-        yield usual.drift(name, "categorical", today)
+    yield from usual.agreement(today)
+    for name, mine, since, theirs in _compared(today, "numeric", usual):
+        yield since.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
+        yield from since.mean(name, mine, theirs)
+        yield since.drift(name, "numeric", today)
+    for name, mine, since, theirs in _compared(today, "categorical", usual):
+        yield since.share(f"{name}: share missing", mine["missing"], [t["missing"] for t in theirs], rows)
+        yield from since.new_ids(name, mine, theirs, rows)
+        yield since.count(f"{name}: distinct ids", mine["unique"], [t["unique"] for t in theirs])
+        yield from since.usual_ids(name, today)
+        yield since.top_id(name, today)
+        yield since.drift(name, "categorical", today)
+
+
+def _compared(today: Profile, kind: str, usual: _Reference) -> Iterator[tuple[str, Profile, _Reference, list[Profile]]]:
+    """Yield each feature with the days that had it; one that is too new is not compared with anything yet."""
+    for name, mine in today[kind].items():
+        earlier = having(kind, name, usual.earlier)
+        if len(earlier) >= ENOUGH:
+            since = replace(usual, earlier=earlier, days=tuple(p["day"] for p in earlier))
+            yield name, mine, since, [p[kind][name] for p in earlier]
 
 
 def _noise(share: float, rows: int) -> float:

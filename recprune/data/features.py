@@ -1,6 +1,6 @@
 """Feature arrays: what the model reads, memory-mapped, no strings left.
 
-Legend: N rows, F categorical features, Q numbers.
+Legend: N rows, C ids that are read of an event (one, or `most` of a list, per categorical feature), Q numbers.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
+from recprune.files import understood
 
 SETS = ("score", "learn", "tail")
 
@@ -21,13 +22,15 @@ class FeatureSet:
     """Some events as arrays."""
 
     ids: NDArray[np.int32]
-    """Row within each categorical feature (N, F)."""
+    """Rows within each categorical feature (N, C), `NO_ID` where a list is shorter than what is read of it."""
     numbers: NDArray[np.float32]
     """Raw numbers, NaN where missing (N, Q)."""
     label: NDArray[np.float32]
     """0 or 1 (N,)."""
     row_hash: NDArray[np.uint64]
     """Hash of each event's key (N,)."""
+    weight: NDArray[np.float32]
+    """How often each event's loss counts in training (N,)."""
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -35,7 +38,9 @@ class FeatureSet:
 
     def rows(self, index: NDArray[np.intp] | slice) -> "FeatureSet":
         """Return some of the rows."""
-        return FeatureSet(self.ids[index], self.numbers[index], self.label[index], self.row_hash[index])
+        return FeatureSet(
+            self.ids[index], self.numbers[index], self.label[index], self.row_hash[index], self.weight[index]
+        )
 
     def save(self, folder: Path) -> None:
         """Write each array as plain `.npy`."""
@@ -46,8 +51,11 @@ class FeatureSet:
     @classmethod
     def load(cls, folder: Path) -> "FeatureSet":
         """Map the arrays into memory; pickled objects are refused."""
-        arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__]
-        return cls(*arrays)
+        with understood(folder):
+            arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in cls.__slots__]
+            if len({len(array) for array in arrays}) != 1:
+                raise ValueError(f"its arrays have the shapes {[array.shape for array in arrays]}")
+            return cls(*arrays)
 
 
 def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> FeatureSet:
@@ -60,6 +68,7 @@ def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> Feat
         else np.zeros((events.height, 0), np.float32),
         label=events["label"].cast(pl.Float32).to_numpy(),
         row_hash=events["row_hash"].to_numpy(),
+        weight=events["row_weight"].to_numpy() if schema.weight else np.ones(events.height, np.float32),
     )
 
 

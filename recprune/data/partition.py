@@ -1,6 +1,7 @@
 """The typed Parquet partition of a day's events."""
 
-from dataclasses import dataclass
+import operator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import polars as pl
 
 from recprune.data.events import DayOfEvents
 from recprune.data.schema import Schema
-from recprune.files import artefact, open_artefact
+from recprune.files import MANIFEST, artefact, open_artefact, understood
 
 _EVENTS = "events.parquet"
 _ROW_GROUP = 65_536
@@ -24,19 +25,36 @@ class Partition:
     counts: dict[str, int]
     reasons: dict[str, int]
     problems: list[str]
+    teacher_ne: float | None = None
+    """NE of the true probabilities, where the source knows them: no model's is lower but by luck."""
+
+    columns: dict[str, str] = field(default_factory=dict)
+    """What the delivery had, those columns too that the schema does not name; see `column_types`."""
 
     def scan(self) -> pl.LazyFrame:
         """Return the events, in order of time, not yet read."""
         return pl.scan_parquet(self.path / _EVENTS)
 
 
-def write_partition(found: DayOfEvents, schema: Schema, day: str, source: str, events: Path, rejected: Path) -> None:
-    """Write a day's events and the rows set aside, each with its manifest."""
+def write_partition(
+    found: DayOfEvents,
+    schema: Schema,
+    day: str,
+    source: str,
+    events: Path,
+    rejected: Path,
+    *,
+    teacher_ne: float | None = None,
+    note: str = "",
+) -> None:
+    """Write a day's events and the rows set aside, each with its manifest, which repeats the source's note."""
     reasons = _reasons(found.aside)
-    about: dict[str, Any] = {"source": source, "counts": found.counts, "reasons": reasons}
+    about: dict[str, Any] = {"source": source, **({"note": note} if note else {}), "counts": found.counts}
+    about |= {"reasons": reasons}
     with artefact(rejected, "rejected", day, dict(about)) as folder:
         found.aside.write_parquet(folder / "rejected.parquet")
-    about |= {"problems": found.problems, "schema": schema.to_json()}
+    about |= {"problems": found.problems, "schema": schema.to_json(), "columns": found.columns}
+    about |= {} if teacher_ne is None else {"teacher_ne": teacher_ne}
     with artefact(events, "events", day, about) as folder:
         found.events.write_parquet(folder / _EVENTS, row_group_size=_ROW_GROUP)
 
@@ -44,14 +62,25 @@ def write_partition(found: DayOfEvents, schema: Schema, day: str, source: str, e
 def open_partition(path: Path, day: str | None = None) -> Partition:
     """Check and open a stored day of events."""
     manifest = open_artefact(path, "events", day)
-    return Partition(
-        path=path,
-        day=manifest["day"],
-        schema=Schema.from_json(manifest["schema"]),
-        counts=manifest["counts"],
-        reasons=manifest["reasons"],
-        problems=manifest["problems"],
-    )
+    with understood(path / MANIFEST):
+        return Partition(
+            path=path,
+            day=manifest["day"],
+            schema=Schema.from_json(manifest["schema"]),
+            counts=_counts(manifest["counts"]),
+            reasons=dict(manifest["reasons"]),
+            problems=[str(problem) for problem in manifest["problems"]],
+            teacher_ne=manifest.get("teacher_ne"),
+            columns=dict(manifest.get("columns", {})),
+        )
+
+
+def _counts(told: dict[str, Any]) -> dict[str, int]:
+    """Return the counts of a day; what was read is what was accepted and what was set aside."""
+    counts = {name: operator.index(told[name]) for name in ("read", "accepted", "rejected", "duplicate", "late")}
+    if min(counts.values()) < 0 or 2 * counts["read"] != sum(counts.values()):
+        raise ValueError(f"{counts} do not add up")
+    return counts
 
 
 def _reasons(aside: pl.DataFrame) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from recprune.data.partition import Partition
-from recprune.data.schema import MISSING_INT, MISSING_STRING, Feature
+from recprune.data.schema import Feature
 from recprune.data.vocabulary import Vocabulary
 
 TOP = 30
@@ -28,7 +28,7 @@ def measure(partition: Partition, vocabulary: Vocabulary, earlier: Sequence[Prof
     Args:
         partition: the day's events.
         vocabulary: the parent's; ids outside it are new.
-        earlier: the good profiles before; the newest one gives the numbers' bin edges.
+        earlier: the good profiles before; the newest one that has a number gives its bin edges.
     """
     schema, rows = partition.schema, partition.scan()
     known = vocabulary.tables
@@ -49,6 +49,11 @@ def measure(partition: Partition, vocabulary: Vocabulary, earlier: Sequence[Prof
     }
 
 
+def having(kind: str, name: str, profiles: Sequence[Profile]) -> list[Profile]:
+    """Return the profiles of days that had a feature: a schema may have changed between them."""
+    return [profile for profile in profiles if name in profile[kind]]
+
+
 def _numeric_measures(name: str) -> list[pl.Expr]:
     value = pl.col(name).cast(pl.Float64)
     there = value.filter(value.is_not_nan())
@@ -62,11 +67,10 @@ def _numeric_measures(name: str) -> list[pl.Expr]:
 
 
 def _categorical_measures(feature: Feature, vocabulary: Vocabulary | None) -> list[pl.Expr]:
-    name, missing = feature.name, MISSING_INT if feature.dtype == "int64" else MISSING_STRING
-    measures = [
-        (pl.col(name) == missing).mean().alias(f"{name}/missing"),
-        pl.col(name).n_unique().alias(f"{name}/unique"),
-    ]
+    name, value = feature.name, pl.col(feature.name)
+    missing = value == feature.missing if feature.pooling is None else value.list.len() == 0
+    one_by_one = value if feature.pooling is None else value.explode().drop_nulls()
+    measures = [missing.mean().alias(f"{name}/missing"), one_by_one.n_unique().alias(f"{name}/unique")]
     if vocabulary is not None and len(vocabulary.tables[name]):
         measures.append(vocabulary.unseen(name).mean().alias(f"{name}/new"))
     return measures
@@ -75,16 +79,20 @@ def _categorical_measures(feature: Feature, vocabulary: Vocabulary | None) -> li
 def _numeric(rows: pl.LazyFrame, name: str, found: Mapping[str, Any], earlier: Sequence[Profile]) -> Profile:
     value = pl.col(name).cast(pl.Float64)
     there = rows.select(value).filter(value.is_not_nan())
-    if earlier:
-        edges = earlier[-1]["numeric"][name]["edges"]
+    known = having("numeric", name, earlier)
+    if known:
+        edges = known[-1]["numeric"][name]["edges"]
     else:
         quantiles = [value.quantile(i / BINS, "lower").alias(str(i)) for i in range(1, BINS)]
         edges = sorted({q for q in there.select(quantiles).collect().row(0) if q is not None})
-    counts = there.select(bin=_bin(value, edges))
-    shares = _shares(counts.group_by("bin").len().collect(), "bin")
-    histogram = [shares.get(i, 0.0) for i in range(len(edges) + 1)]
+    there = rows.select(value, "label").filter(value.is_not_nan())
+    counted = there.select("label", bin=_bin(value, edges)).group_by("bin").agg(pl.len(), pl.col("label").mean())
+    cells = {cell: (count, rate) for cell, count, rate in counted.collect().iter_rows()}
+    total = max(sum(count for count, _ in cells.values()), 1)
+    bins = [cells.get(i, (0, None)) for i in range(len(edges) + 1)]
     measures = {key: found[f"{name}/{key}"] for key in ("missing", "mean", "std", "min", "max")}
-    return {**measures, "edges": edges, "histogram": histogram}
+    histogram, rates = [count / total for count, _ in bins], [rate for _, rate in bins]
+    return {**measures, "edges": edges, "histogram": histogram, "rates": rates}
 
 
 def _bin(value: pl.Expr, edges: Sequence[float]) -> pl.Expr:
@@ -93,20 +101,19 @@ def _bin(value: pl.Expr, edges: Sequence[float]) -> pl.Expr:
 
 
 def _categorical(rows: pl.LazyFrame, feature: Feature, found: Mapping[str, Any]) -> Profile:
-    counted = rows.group_by(pl.col(feature.name).cast(pl.String).alias("id")).len()
+    name = pl.col(feature.name)
+    ids = rows.select(name, "label")
+    ids = ids if feature.pooling is None else ids.explode(feature.name).filter(name.is_not_null())
+    counted = ids.group_by(name.cast(pl.String).alias("id")).agg(pl.len(), pl.col("label").mean().alias("rate"))
     top = counted.sort(["len", "id"], descending=[True, False]).head(TOP).collect()
     total = max(found["rows"], 1)
     return {
         "missing": found[f"{feature.name}/missing"],
         "unique": found[f"{feature.name}/unique"],
         "new": found.get(f"{feature.name}/new"),
-        "top": {ident: count / total for ident, count in top.iter_rows()},
+        "top": {ident: count / total for ident, count, _ in top.iter_rows()},
+        "rates": {ident: rate for ident, _, rate in top.iter_rows()},
     }
-
-
-def _shares(counted: pl.DataFrame, key: str) -> dict[Any, float]:
-    total = max(int(counted["len"].sum()), 1)
-    return {k: n / total for k, n in counted.select(key, "len").iter_rows()}
 
 
 def stability_index(
@@ -139,14 +146,15 @@ def drift(feature: str, kind: str, today: Profile, earlier: Sequence[Profile], *
     mine, theirs = today[kind][feature], [p[kind][feature] for p in earlier]
     rows = sum(p["rows"] for p in earlier)
     if kind == "numeric":
-        before = _pooled([dict(enumerate(t["histogram"])) for t in theirs], earlier)
+        before = pooled([dict(enumerate(t["histogram"])) for t in theirs], earlier)
         return stability_index(dict(enumerate(mine["histogram"])), before, today["rows"], rows)
-    before = _pooled([t["top"] for t in theirs], earlier)
+    before = pooled([t["top"] for t in theirs], earlier)
     kept = [ident for ident in sorted(before, key=lambda i: (-before[i], i))[:TOP] if turnover or ident in mine["top"]]
     return stability_index(_with_rest(mine["top"], kept), _with_rest(before, kept), today["rows"], rows)
 
 
-def _pooled(shares: Sequence[Mapping[Any, float]], profiles: Sequence[Profile]) -> dict[Any, float]:
+def pooled(shares: Sequence[Mapping[Any, float]], profiles: Sequence[Profile]) -> dict[Any, float]:
+    """Return the shares of ids, or bins, over some days."""
     total = sum(p["rows"] for p in profiles)
     cells = {cell for s in shares for cell in s}
     return {c: sum(s.get(c, 0.0) * p["rows"] for s, p in zip(shares, profiles, strict=True)) / total for c in cells}

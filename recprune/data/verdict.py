@@ -4,14 +4,25 @@ from pathlib import Path
 from typing import Any
 
 from recprune.errors import RecpruneError
-from recprune.files import read_json
+from recprune.files import read_json, understood
 
 VERDICT = "verdict.json"
 
 
 def read_verdict(validation: Path) -> dict[str, Any]:
-    """Read the verdict that `validate` wrote."""
-    return dict(read_json(validation / VERDICT))
+    """Read the verdict that `validate` wrote.
+
+    Raises:
+        DamagedArtefactError: it is missing, or none of the two verdicts.
+    """
+    file = validation / VERDICT
+    found = read_json(file)
+    with understood(file):
+        if found["verdict"] not in ("good", "quarantined"):
+            raise ValueError(f"verdict is {found['verdict']!r}")
+        if found["verdict"] == "quarantined" and not isinstance(found["sentence"], str):
+            raise TypeError(f"sentence is {found['sentence']!r}")
+        return dict(found)
 
 
 def refuse_quarantined(validation: Path, day: str) -> None:
@@ -21,8 +32,10 @@ def refuse_quarantined(validation: Path, day: str) -> None:
         RecpruneError: nothing may learn from this day.
     """
     verdict = read_verdict(validation)
-    if verdict["day"] != day:
-        raise RecpruneError(f"{validation} is the verdict on {verdict['day']}, not on {day}; run validate for {day}.")
+    if verdict.get("day") != day:
+        raise RecpruneError(
+            f"{validation} is the verdict on {verdict.get('day')}, not on {day}; run validate for {day}."
+        )
     if verdict["verdict"] != "good":
         raise RecpruneError(
             f"{day} is quarantined and is not learned from: {verdict['sentence']} "

@@ -14,12 +14,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.schema import Feature, Schema
+from recprune.data.schema import Feature, Schema, ids, many
 from recprune.errors import DamagedArtefactError
-from recprune.files import artefact, open_artefact
+from recprune.files import MANIFEST, artefact, open_artefact, understood
 
 PENDING = -1
 """Row of an id that was seen but not admitted."""
+NO_ID = -1
+"""Fills a list of ids up to the number that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,36 @@ class Vocabulary:
         return self.tables[feature].filter(pl.col("row") >= 0).select("id", "row").sort("row")
 
     def encode(self, events: pl.DataFrame) -> NDArray[np.int32]:
-        """Return each event's row within each feature (N, F); unknown ids get row 0."""
-        columns = []
+        """Return each event's rows within each feature (N, C), C = Σ `most` of the features; unknown ids get row 0.
+
+        A list that has fewer ids than are read is filled up with `NO_ID`.
+        """
+        if not self.features:
+            return np.zeros((events.height, 0), np.int32)
+        found = np.empty((events.height, sum(f.most for f in self.features)), np.int32)
+        start = 0
         for feature in self.features:
-            ids = events.select(id=pl.col(feature.name))
-            rows = ids.join(self.admitted(feature.name), on="id", how="left", maintain_order="left")["row"]
-            columns.append(rows.fill_null(0).cast(pl.Int32).to_numpy())
-        return np.stack(columns, axis=1) if columns else np.zeros((events.height, 0), np.int32)
+            of_these, start = found[:, start : start + feature.most], start + feature.most
+            ids = events[feature.name]
+            if feature.pooling is None:
+                of_these[:, 0] = self._rows(feature, ids)
+                continue
+            lists = ids.list.head(feature.most)
+            of_these[:] = NO_ID
+            of_these[np.arange(feature.most) < lists.list.len().to_numpy()[:, None]] = self._rows(feature, flat(lists))
+        return found
+
+    def _rows(self, feature: Feature, ids: pl.Series) -> NDArray[np.int32]:
+        known = self.admitted(feature.name)
+        rows = ids.rename("id").to_frame().join(known, on="id", how="left", maintain_order="left")["row"]
+        return rows.fill_null(0).cast(pl.Int32).to_numpy()
 
     def unseen(self, feature: str) -> pl.Expr:
-        """Return an expression: is the event's id of this feature one that was never seen."""
-        return ~pl.col(feature).is_in(self.tables[feature]["id"].implode())
+        """Return an expression: has the event an id of this feature that was never seen."""
+        known = self.tables[feature]["id"].implode()
+        if next(f for f in self.features if f.name == feature).pooling is None:
+            return ~pl.col(feature).is_in(known)
+        return ~pl.col(feature).list.eval(pl.element().is_in(known)).list.all()
 
     def learn(self, events: pl.DataFrame, min_count: int) -> "Vocabulary":
         """Return the vocabulary after counting these events and admitting what reached `min_count`."""
@@ -83,21 +104,56 @@ class Vocabulary:
         """
         manifest = open_artefact(path, "vocabulary")
         names = _names(schema.categorical)
+        with understood(path / MANIFEST):
+            found = ", ".join(manifest["features"])
         if manifest["features"] != names:
             raise DamagedArtefactError(
-                f"{path} holds the features {', '.join(manifest['features']) or 'none'}, "
-                f"the events have {', '.join(names) or 'none'}; the schema changed: "
-                "start a new workspace with recprune init, or restore the schema."
+                f"{path} holds the features {found or 'none'}, "
+                f"the events have {', '.join(names) or 'none'}: they are not of one day; see: recprune doctor"
             )
-        tables = {f.name: pl.read_parquet(path / f"{i:03d}.parquet") for i, f in enumerate(schema.categorical)}
-        vocabulary = cls(schema.categorical, tables)
+        return cls._of(path, schema.categorical, manifest)
+
+    @classmethod
+    def read(cls, path: Path) -> "Vocabulary":
+        """Read a stored vocabulary of whatever features it was made for."""
+        manifest = open_artefact(path, "vocabulary")
+        with understood(path / MANIFEST):
+            named = [name.removesuffix(")").rpartition(" (") for name in manifest["features"]]
+        features = tuple((many if " list" in t else ids)(name, t.removesuffix(" list")) for name, _, t in named)
+        return cls._of(path, features, manifest)
+
+    @classmethod
+    def _of(cls, path: Path, features: tuple[Feature, ...], manifest: dict[str, Any]) -> "Vocabulary":
+        with understood(path):
+            tables = {f.name: _read(path / f"{i:03d}.parquet", f) for i, f in enumerate(features)}
+            vocabulary = cls(features, tables)
         if list(vocabulary.sizes()) != manifest["sizes"]:
             raise DamagedArtefactError(f"{path}: sizes {vocabulary.sizes()} differ from the manifest's.")
         return vocabulary
 
+    def fitted(self, schema: Schema) -> "Vocabulary":
+        """Return the vocabulary for a schema: a feature that has the same ids keeps them, any other knows none."""
+        empty, mine = (
+            Vocabulary.empty(schema),
+            dict(zip((f.name for f in self.features), _names(self.features), strict=True)),
+        )
+        now = zip(schema.categorical, _names(schema.categorical), strict=True)
+        known = {f.name: self.tables[f.name] for f, name in now if mine.get(f.name) == name}
+        return Vocabulary(schema.categorical, {**empty.tables, **known})
+
 
 def _names(features: tuple[Feature, ...]) -> list[str]:
-    return [f"{f.name} ({f.dtype})" for f in features]
+    return [f"{f.name} ({f.values})" for f in features]
+
+
+def _read(file: Path, feature: Feature) -> pl.DataFrame:
+    """Read a feature's table; the rows of the admitted ids are 1, 2, … in order."""
+    table = pl.read_parquet(file)
+    rows = table["row"].filter(table["row"] >= 0)
+    known = table["id"].null_count() == 0 and table["id"].is_unique().all()
+    if not known or table.schema != _table(feature).schema or rows.to_list() != [*range(1, len(rows) + 1)]:
+        raise ValueError(f"the table of {feature.name} is none of a vocabulary")
+    return table
 
 
 def _table(feature: Feature) -> pl.DataFrame:
@@ -105,9 +161,19 @@ def _table(feature: Feature) -> pl.DataFrame:
     return pl.DataFrame(schema={"id": dtype, "count": pl.Int64, "row": pl.Int32})
 
 
+def flat(lists: pl.Series) -> pl.Series:
+    """Return the ids of all lists one after the other.
+
+    >>> flat(pl.Series([["a"], [], ["b", "a"]])).to_list()
+    ['a', 'b', 'a']
+    """
+    return lists.filter(lists.list.len() > 0).explode()
+
+
 def _count(table: pl.DataFrame, ids: pl.Series, min_count: int) -> pl.DataFrame:
     """Add counts; give rows to ids that reached the count, ordered by id, after all older rows."""
-    today = ids.rename("id").to_frame().group_by("id").len("today")
+    one_by_one = flat(ids) if isinstance(ids.dtype, pl.List) else ids
+    today = one_by_one.rename("id").to_frame().group_by("id").len("today")
     merged = table.join(today, on="id", how="full", coalesce=True).select(
         "id",
         count=pl.col("count").fill_null(0) + pl.col("today").fill_null(0).cast(pl.Int64),

@@ -3,7 +3,7 @@
 from recprune.days import days_apart
 from recprune.gating.evidence import Evidence, MissingNumberError
 from recprune.gating.limits import GateSettings
-from recprune.gating.rule import Rule, at_most
+from recprune.gating.rule import Rule, at_most, within
 
 
 def finite(seen: Evidence, _: GateSettings) -> Rule:
@@ -11,10 +11,19 @@ def finite(seen: Evidence, _: GateSettings) -> Rule:
     return _bound("finite", seen.flag("pruned", "finite"), "a line was not finite after its pass")
 
 
-def schema(seen: Evidence, _: GateSettings) -> Rule:
-    """Hold if the bundle asks for other inputs than production sends."""
-    reason = "the bundle's inputs differ from the champion's"
-    return _bound("schema", seen.flag("evaluation", "inputs_unchanged"), reason)
+def schema(seen: Evidence, settings: GateSettings) -> Rule:
+    """Hold if the bundle asks for other inputs than production sends, unless they were accepted by their digits."""
+    if seen.flag("evaluation", "inputs_unchanged"):
+        return _bound("schema", True, "")
+    found = seen.section("evaluation", "inputs")
+    ways = [f"{what}: {', '.join(map(str, found[what]))}" for what in ("new", "gone", "changed") if found.get(what)]
+    listed = f" ({'; '.join(ways)})" if ways else ""
+    told = f"the bundle's inputs differ from the champion's{listed}"
+    digest = seen.value("evaluation", "inputs", "digest")
+    if settings.accept_inputs == digest:
+        return Rule(name="schema", verdict="passed", reason=f"{told}; params.yaml, gate.accept_inputs, accepts them")
+    way_out = f'once production sends them, write into params.yaml, section gate: accept_inputs: "{digest}"'
+    return _bound("schema", False, f"{told}; {way_out}")
 
 
 def _bound(name: str, good: bool, reason: str) -> Rule:
@@ -116,15 +125,7 @@ def churn(seen: Evidence, settings: GateSettings) -> Rule:
     if seen.flag("pruned", "churn", "takeover"):
         reason = f"{told}: a challenger took over, and no limit holds today"
         return Rule(name="churn", verdict="passed", value=value, reason=reason)
-    good = value <= limit
-    return Rule(
-        name="churn",
-        verdict="passed" if good else "failed",
-        value=value,
-        limit=limit,
-        distance=limit - value,
-        reason=f"{told}, {'within' if good else 'above'} the limit {100 * limit:g} %",
-    )
+    return within("churn", value, limit, told, f"{100 * limit:g} %")
 
 
 def rejected(seen: Evidence, settings: GateSettings) -> Rule:
@@ -133,28 +134,12 @@ def rejected(seen: Evidence, settings: GateSettings) -> Rule:
     if read <= 0:
         raise MissingNumberError(f"counts.read is {read:g} in verdict.json")
     value, limit = aside / read, settings.max_rejected_share
-    good = value <= limit
-    return Rule(
-        name="rejected",
-        verdict="passed" if good else "failed",
-        value=value,
-        limit=limit,
-        distance=limit - value,
-        reason=f"{aside:,.0f} of {read:,.0f} rows were rejected, {100 * value:.2f} %, "
-        f"{'within' if good else 'above'} the limit {100 * limit:g} %",
-    )
+    told = f"{aside:,.0f} of {read:,.0f} rows were rejected, {100 * value:.2f} %"
+    return within("rejected", value, limit, told, f"{100 * limit:g} %")
 
 
 def age(seen: Evidence, settings: GateSettings) -> Rule:
     """Warn if the champion is old; never hold for it, which would only make it older."""
     value, limit = days_apart(seen.champion, seen.day), settings.max_champion_age
-    good = value <= limit
     told = f"champion {seen.champion} is {value} day{'' if value == 1 else 's'} old"
-    return Rule(
-        name="age",
-        verdict="passed" if good else "warned",
-        value=float(value),
-        limit=float(limit),
-        distance=float(limit - value),
-        reason=f"{told}, {'within' if good else 'above'} the limit {limit}",
-    )
+    return within("age", float(value), float(limit), told, str(limit), above="warned")

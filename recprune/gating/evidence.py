@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from recprune.data.verdict import read_verdict
-from recprune.errors import RecpruneError
+from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import open_artefact, read_json
 from recprune.gating.pool import POOLED, SUMS
 
@@ -165,6 +165,10 @@ def read_evidence(
         DamagedArtefactError: a file is missing or was changed.
     """
     open_artefact(pooled, "pooled", day)
+    for file in (prune_report, evaluation, measurements):
+        found = read_json(file)
+        if isinstance(found, dict) and found.get("day", day) != day:
+            raise DamagedArtefactError(f"{file} is that of {found['day']}, not of {day}; run that step of {day} again")
     return Evidence(
         day=day,
         pruned=read_json(prune_report),

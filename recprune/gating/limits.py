@@ -50,6 +50,8 @@ class GateSettings:
     """Rules that warn where they would hold."""
     skip: tuple[str, ...]
     """Rules that are not asked."""
+    accept_inputs: str | None
+    """Digits of the inputs that a bundle may have though the champion's differ, as the rule `schema` names them."""
 
     def __post_init__(self) -> None:
         """Check the rules' names."""

@@ -26,12 +26,17 @@ class Rule:
 
 def at_most(name: str, value: float, limit: float, what: str) -> Rule:
     """Return a rule that fails above its limit."""
+    return within(name, value, limit, f"{what} is {value:.4g}", f"{limit:.4g}")
+
+
+def within(name: str, value: float, limit: float, told: str, bound: str, above: RuleVerdict = "failed") -> Rule:
+    """Return a rule with a limit of its own words: `told` is the value's, `bound` the limit's."""
     good = value <= limit
     return Rule(
         name=name,
-        verdict="passed" if good else "failed",
+        verdict="passed" if good else above,
         value=value,
         limit=limit,
         distance=limit - value,
-        reason=f"{what} is {value:.4g}, {'within' if good else 'above'} the limit {limit:.4g}",
+        reason=f"{told}, {'within' if good else 'above'} the limit {bound}",
     )

@@ -2,13 +2,20 @@
 
 from typing import Any
 
+from recprune.printable import one_line
+
 _EMPTY = '""'
+
+
+def _cell(name: str) -> str:
+    """Return a name that stays in its cell, and in its quotes, of a table in Markdown."""
+    return one_line(name).replace("`", "'").replace("|", "\\|")
 
 
 def model_card(day: str, manifest: dict[str, Any], counts: dict[str, int]) -> str:
     """Return the bundle's README: what it is, how to call it, what was measured."""
     inputs = "\n".join(
-        f"| `{i['name']}` | {i['dtype']} | {i['per']} | `{i['missing'] or _EMPTY}` |" for i in manifest["inputs"]
+        f"| `{_cell(i['name'])}` | {i['dtype']} | {i['per']} | `{i['missing'] or _EMPTY}` |" for i in manifest["inputs"]
     )
     flops, parity = manifest["flops"], manifest["parity"]
     return f"""# Click model of {day}

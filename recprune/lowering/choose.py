@@ -3,35 +3,33 @@
 import hashlib
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime as ort
 import polars as pl
 
 from recprune.data.schema import Schema
-from recprune.data.vocabulary import Vocabulary
 from recprune.errors import RecpruneError
 from recprune.files import read_json, write_json
 from recprune.lowering.cost_table import cpu_name
 from recprune.lowering.families import APART
-from recprune.lowering.graph import build_graph
+from recprune.lowering.graph import Network, build_graph
+from recprune.lowering.inputs import of_request
 from recprune.lowering.interaction import DENSE_PAIRS, usual_lowering
-from recprune.lowering.look_up import of_request
-from recprune.lowering.lowering import Lowering
+from recprune.lowering.lowering import Columns, Lowering, Pairs, Precision, Rows
 from recprune.lowering.session import Feed, feed, open_session
-from recprune.model.line import Line
+from recprune.lowering.timed import clocked, median_call
 from recprune.model.shape import Shape
 
 FORMAT = 1
 IDS = 1000
-"""Ids per feature in the models that are timed: the ways differ in what comes after the look-ups."""
+"""Ids per feature in the models that are timed, so that they are built at once. Ways differ in what comes after the
+look-ups; what rows in 8 bits spare the caches of a large table is not counted."""
 ROUNDS, SECONDS = 7, 0.01
 """Each round times every way, so long each; the quietest round counts."""
 EQUAL = 1.10
@@ -41,28 +39,22 @@ Times = Mapping[str, Mapping[str, float]]
 """By way and batch size the median microseconds of a call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Network:
-    """What a graph is built of."""
-
-    line: Line
-    vocabulary: Vocabulary
-    schema: Schema
-
-
 def ways(shape: Shape) -> list[Lowering]:
     """Return the ways worth measuring: every layout in fp32; the other precisions come with the best one."""
-    columns = ["picked"] + ["whole"] * (shape.family in APART and shape.reading.columns is not None)
-    pairs = len(shape.reading.first)
-    few = pairs <= 4 * DENSE_PAIRS * len(shape.reading.vectors)
-    products = (["gathered"] if few else []) + ["square", "whole"] if pairs else ["gathered"]
-    return [Lowering(columns=c, pairs=p) for c, p in product(columns, products)]  # type: ignore[arg-type]
+    columns: list[Columns] = ["picked"]
+    if shape.family in APART and shape.reading.columns is not None:
+        columns.append("whole")
+    pairs, products = len(shape.reading.first), list[Pairs](["gathered"])
+    if pairs:
+        many = pairs > 4 * DENSE_PAIRS * len(shape.reading.vectors)
+        products = ["square", "whole"] if many else ["gathered", "square", "whole"]
+    return [Lowering(columns=c, pairs=p) for c, p in product(columns, products)]
 
 
 def precise_ways(layout: Lowering) -> list[Lowering]:
     """Return a layout in every precision."""
-    every = product(("fp32", "int8", "dynamic_int8"), ("fp32", "uint8"))
-    return [replace(layout, layers=layers, rows=rows) for layers, rows in every]  # type: ignore[arg-type]
+    layers, rows = get_args(Precision), get_args(Rows)
+    return [replace(layout, layers=one, rows=other) for one, other in product(layers, rows)]
 
 
 def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: Path) -> tuple[list[Lowering], Times]:
@@ -135,10 +127,7 @@ def lowerings_file(folder: Path) -> Path:
 
 
 def measure(network: Network, every: Sequence[Lowering], calls: Mapping[int, Feed]) -> dict[str, dict[str, float]]:
-    """Return by way and batch size the median microseconds of a call in the quietest round.
-
-    The clock is the thread's own: what other programs take from this one is no property of a way.
-    """
+    """Return by way and batch size the median microseconds of a call in the quietest round."""
     ranges = {name: (-1.0 if name.endswith(".0") else 0.0, 1.0) for name, _, _ in network.line.shape.layers()}
     sessions = {}
     for way in every:
@@ -147,19 +136,9 @@ def measure(network: Network, every: Sequence[Lowering], calls: Mapping[int, Fee
     found: dict[str, dict[str, float]] = {str(way): {} for way in every}
     for n, call in calls.items():
         for name in list(sessions) * ROUNDS:
-            taken = _median(sessions[name], call)
+            taken = median_call(clocked(sessions[name], "p_click", call), SECONDS)
             found[name][str(n)] = round(min(taken, found[name].get(str(n), math.inf)), 3)
     return found
-
-
-def _median(session: ort.InferenceSession, call: Feed) -> float:
-    def once() -> float:
-        start = time.thread_time_ns()
-        session.run(["p_click"], call)
-        return (time.thread_time_ns() - start) / 1000
-
-    first = min(once(), once())
-    return median(once() for _ in range(max(3, int(1e6 * SECONDS / first))))
 
 
 def _fastest(every: Sequence[Lowering], times: Times) -> list[Lowering]:
@@ -213,5 +192,4 @@ def _small(network: Network) -> Network:
 
 
 def _call(schema: Schema, rows: pl.DataFrame, count: int) -> Feed:
-    names = [f.name for f in schema.features]
-    return feed(rows.select(names)[np.resize(np.arange(len(rows)), count)], {f.name for f in of_request(schema)})
+    return feed(rows[np.resize(np.arange(len(rows)), count)], {f.name for f in of_request(schema)})

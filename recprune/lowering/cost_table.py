@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from recprune.environment import cpu_class
 from recprune.errors import RecpruneError
-from recprune.files import read_json, write_json
+from recprune.files import read_json, understood, write_json
 from recprune.lowering.probes import AXES, Grid
 from recprune.lowering.timing import Effort, Progress, measure
 
@@ -72,7 +72,9 @@ def load_costs(file: Path) -> Table:
                 f"{file}: {name} is {found!r}, here it is {here!r}; times of another machine or version say nothing "
                 f"about this one: {way_out}"
             )
-    for rows, parts in table.get("batches", {}).items():
+    with understood(file):
+        batches = {int(rows): dict(parts) for rows, parts in table["batches"].items()}
+    for rows, parts in batches.items():
         missing = [part for part in (*AXES, "whole") if part not in parts]
         if missing:
             raise RecpruneError(f"{file}: batch size {rows} lacks {', '.join(missing)}; the file was cut: {way_out}")

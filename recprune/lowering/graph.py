@@ -11,6 +11,7 @@ Legend: N rows of a call, R requests, n either, F features read, Q numbers, D em
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -21,19 +22,28 @@ from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import P_CLICK, Builder
 from recprune.lowering.calibrate import Calibration, shift
 from recprune.lowering.families import APART, LOGITS, Writer
+from recprune.lowering.inputs import graph_inputs, of_request
 from recprune.lowering.interaction import Stack, reads_by_row, usual_lowering
 from recprune.lowering.layers import Layers
 from recprune.lowering.look_up import (
     count_rows,
-    embedded,
     for_each_row,
     look_up,
     number_part,
-    of_request,
     picked_in_order,
 )
 from recprune.lowering.lowering import Lowering, Ranges
+from recprune.lowering.table import gathered, look_up_one, pooled, written_table
 from recprune.model.line import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a graph is built of."""
+
+    line: Line
+    vocabulary: Vocabulary
+    schema: Schema
 
 
 def build_graph(
@@ -121,11 +131,12 @@ def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]
         if places:
             here = numbers if numbers is not None and places[0] == 0 else None
             positions = [reading.vectors[i] - shift for i in places if not (here and i == 0)]
-            rows = _rows(writer, vocabulary, schema, positions, together=side is None)
+            looked_up = _looked_up(writer, vocabulary, schema, positions, together=side is None, by_row=by_row)
             if here and side is None and read[0] in request:
                 here = for_each_row(build, schema, here, axis=0)
-            name = _stacked(writer, here, rows, positions, by_row=by_row)
-            found.append(Stack(name, tuple(places), by_row, request=bool(side)))
+            found.append(
+                Stack(_stacked(build, here, looked_up, by_row=by_row), tuple(places), by_row, request=bool(side))
+            )
     return found
 
 
@@ -149,22 +160,39 @@ def _rows(
         return picked_in_order(build, both, np.argsort([*of_one, *others]).tolist())
 
 
-def _stacked(writer: Writer, numbers: str | None, rows: str | None, positions: Sequence[int], by_row: bool) -> str:
-    """Return the vectors of the numbers (n, D) and of looked-up rows (F, n) as one tensor."""
-    build, parts = writer.build, []
+def _looked_up(
+    writer: Writer, vocabulary: Vocabulary, schema: Schema, positions: Sequence[int], *, together: bool, by_row: bool
+) -> str | None:
+    """Return the vectors of features (n, F, D) or (F, n, D); of the request's and the others' together for each row."""
+    build, line = writer.build, writer.line
+    lists = [i for i in positions if vocabulary.features[i].pooling is not None]
+    single = [i for i in positions if i not in lists]
+    if not positions:
+        return None
+    table, rows = written_table(build, line, writer.lowering), _rows(writer, vocabulary, schema, single, together)
+    request = {f.name for f in of_request(schema)} if together else set[str]()
+    with build.section("gathers"):
+        parts = [] if rows is None else [gathered(build, table, rows, single, by_row)]
+        for i in lists:
+            with build.section("lookups"):
+                found = look_up_one(build, line, vocabulary, i)
+            found = pooled(build, table, line, found, i)
+            if vocabulary.features[i].name in request:
+                found = for_each_row(build, schema, found, axis=0)
+            parts.append(build.node("Unsqueeze", [found, build.integers(1 if by_row else 0)]))
+        if not lists:
+            return parts[0]
+        axis = 1 if by_row else 0
+        both = parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=axis)
+        return picked_in_order(build, both, np.argsort([*single, *lists]).tolist(), axis)
+
+
+def _stacked(build: Builder, numbers: str | None, looked_up: str | None, *, by_row: bool) -> str:
+    """Return the vectors of the numbers (n, D) and those that were looked up as one tensor."""
+    parts, axis = [], 1 if by_row else 0
     with build.section("gathers"):
         if numbers is not None:
-            parts.append(build.node("Unsqueeze", [numbers, build.integers(1 if by_row else 0)]))
-        if rows is not None:
-            parts.append(embedded(build, writer.line, rows, positions, writer.lowering, by_row))
-        return parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=1 if by_row else 0)
-
-
-def graph_inputs(schema: Schema) -> list[onnx.ValueInfoProto]:
-    """Return the features as inputs of the graph, (N,) or, those of the request, (R,)."""
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "string": TensorProto.STRING}
-    request = of_request(schema)
-    return [
-        helper.make_tensor_value_info(f.name, kinds[f.dtype], ["requests" if f in request else "rows"])
-        for f in schema.features
-    ]
+            parts.append(build.node("Unsqueeze", [numbers, build.integers(axis)]))
+        if looked_up is not None:
+            parts.append(looked_up)
+        return parts[0] if len(parts) == 1 else build.node("Concat", parts, axis=axis)

@@ -176,6 +176,7 @@ def quantized(
         least: smallest scale of each output (M,).
     """
     largest = np.abs(weight).max(1, initial=0.0)
+    least = np.maximum(least, np.finfo(np.float32).tiny)
     scales = np.where(largest > 0, np.maximum(largest / WEIGHT_LIMIT, least), np.maximum(least, 1.0)).astype(np.float32)
-    whole = np.rint(weight / scales[:, None])  # beyond the limit where the scale is no normal float32
+    whole = np.rint(weight / scales[:, None])
     return np.clip(whole, -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8), scales

@@ -1,44 +1,31 @@
-"""From raw values to vectors, as nodes: look-ups, the embedding table, numbers.
+"""From raw values to table rows and standardized numbers, as nodes.
 
 Legend: n rows (R of requests, N of a call), F features read, Q numbers, V vectors, D embedding width.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
-from recprune.data.schema import MISSING_INT, Feature, Schema
+from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import Builder
+from recprune.lowering.inputs import of_request
 from recprune.lowering.layers import Part
-from recprune.lowering.lowering import Lowering
+from recprune.lowering.table import look_up_one
 from recprune.model.line import Line
 from recprune.model.network import CLIP, LARGEST
-
-NO_STRING = "\x00recprune: no id"
-"""Key of a look-up table that has no ids yet."""
-LEVELS, MIDDLE = 255, 127
-"""Steps of an 8-bit number, and the one that is 0."""
-
-
-def of_request(schema: Schema) -> tuple[Feature, ...]:
-    """Return the features of which a call has one value; none if no feature is of the row."""
-    found = tuple(f for f in schema.features if f.per == "request")
-    return found if len(found) < len(schema.features) else ()
 
 
 def count_rows(build: Builder, schema: Schema) -> str:
     """Return the number of rows of the call (1,)."""
     request = of_request(schema)
-    return build.node("Shape", [next(f.name for f in schema.features if f not in request)])
+    return build.node("Shape", [next(f.name for f in schema.features if f not in request)], start=0, end=1)
 
 
 def look_up(build: Builder, line: Line, vocabulary: Vocabulary, positions: Sequence[int] | None = None) -> str | None:
-    """Return the table rows of the features that are read (F, n); None if there are none.
+    """Return the table rows of features that have one id (F, n); None if there are none.
 
     The table of all features is one: a look-up gives the row within it at once.
 
@@ -46,83 +33,15 @@ def look_up(build: Builder, line: Line, vocabulary: Vocabulary, positions: Seque
         build: where the nodes go.
         line: says which features are read, and where their rows begin.
         vocabulary: ids to rows.
-        positions: of some of the features that are read; None for all.
+        positions: of some of the features that are read; None for all of one id.
     """
-    read = line.shape.reading.features.tolist() if positions is None else positions
-    offsets = line.offsets().tolist()
+    every = [i for i in line.shape.reading.features.tolist() if vocabulary.features[i].pooling is None]
+    read = every if positions is None else positions
     with build.section("lookups"):
-        rows = [_look_up_one(build, vocabulary, vocabulary.features[i], offsets[i]) for i in read]
+        rows = [look_up_one(build, line, vocabulary, i) for i in read]
         if not rows:
             return None
         return build.reshape(rows[0] if len(rows) == 1 else build.node("Concat", rows, axis=0), len(rows), -1)
-
-
-def _look_up_one(build: Builder, vocabulary: Vocabulary, feature: Feature, offset: int) -> str:
-    known = vocabulary.admitted(feature.name)
-    rows = [int(r) + offset for r in known["row"]] or [offset]
-    if feature.dtype == "int64":
-        keys: dict[str, Any] = {"keys_int64s": known["id"].to_list() or [MISSING_INT]}
-    else:
-        keys = {"keys_strings": known["id"].to_list() or [NO_STRING]}
-    return build.node(
-        "LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=offset, **keys
-    )
-
-
-def embedded(build: Builder, line: Line, rows: str, positions: Sequence[int], lowering: Lowering, by_row: bool) -> str:
-    """Return the vectors of looked-up rows (F, n) → (n, F, D) or (F, n, D).
-
-    Args:
-        build: where the nodes go.
-        line: its whole table becomes one constant.
-        rows: of the table.
-        positions: which features they are of.
-        lowering: as what numbers the table is kept.
-        by_row: which layout is asked.
-    """
-    with build.section("gathers"):
-        index = build.node("Transpose", [rows], perm=[1, 0]) if by_row else rows
-        table = line.weights["embedding"].numpy()
-        if lowering.rows == "fp32":
-            return build.node("Gather", [build.constant("embedding", table), index], axis=0)
-        whole, scales, zeros = quantized_rows(table, line.sizes)
-        found = build.node("Gather", [build.constant("embedding", whole), index], axis=0)
-        of_these, name = list(positions), ",".join(map(str, positions))
-        zero = build.constant(f"embedding.zero/{name}", zeros[of_these])
-        if not by_row:
-            scale = build.constant(f"embedding.scale/{name}", scales[of_these])
-            return build.node("DequantizeLinear", [found, scale, zero], axis=0)
-        # a factor apart: ONNX Runtime (1.31) joins DequantizeLinear with the product of all pairs and then refuses it
-        factor = scales.max() * np.float32(0.75)
-        scale = build.constant(f"embedding.scale/{name}", scales[of_these] / factor)
-        steps = build.node("DequantizeLinear", [found, scale, zero], axis=1)
-        return build.node("Mul", [steps, build.constant("embedding.factor", np.array(factor, np.float32))])
-
-
-def quantized_rows(
-    table: NDArray[np.float32], sizes: Sequence[int]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the table as 8-bit integers, and each feature's scale and zero point: x ≈ scale · (q − zero).
-
-    Scales are eighths of powers of two and zero points the same for all, so that a row that did not change keeps its
-    bytes while its feature's largest value moves a little: what differs from day to day stays small.
-
-    Args:
-        table: rows of all features (R, D).
-        sizes: rows of each feature.
-    """
-    whole = np.zeros(table.shape, np.uint8)
-    scales, zeros, start = np.ones(len(sizes), np.float32), np.zeros(len(sizes), np.uint8), 0
-    for i, size in enumerate(sizes):
-        rows = table[start : start + size]
-        low, high = min(0.0, float(rows.min(initial=0.0))), max(0.0, float(rows.max(initial=0.0)))
-        largest = max(-low, high)
-        if largest > 0:
-            scales[i] = 2.0 ** (math.ceil(8 * math.log2(largest / MIDDLE)) / 8)
-        zeros[i] = MIDDLE
-        whole[start : start + size] = np.clip(np.rint(rows / scales[i]) + zeros[i], 0, LEVELS)
-        start += size
-    return whole, scales, zeros
 
 
 def number_part(build: Builder, line: Line, schema: Schema) -> Part:
@@ -149,12 +68,12 @@ def _stacked(build: Builder, names: Sequence[str]) -> str:
     return build.reshape(names[0] if len(names) == 1 else build.node("Concat", names, axis=0), len(names), -1)
 
 
-def picked_in_order(build: Builder, x: str, order: Sequence[int]) -> str:
-    """Return the rows of a matrix in an order."""
+def picked_in_order(build: Builder, x: str, order: Sequence[int], axis: int = 0) -> str:
+    """Return the slices of a tensor along an axis in an order."""
     if list(order) == sorted(order):
         return x
     name = f"order/{','.join(map(str, order))}"
-    return build.node("Gather", [x, build.constant(name, np.array(order, np.int64))], axis=0)
+    return build.node("Gather", [x, build.constant(name, np.array(order, np.int64))], axis=axis)
 
 
 def for_each_row(build: Builder, schema: Schema, x: str, axis: int) -> str:

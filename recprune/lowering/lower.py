@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from recprune.errors import RecpruneError
 from recprune.lowering.calibrate import Calibration, Kind, fit, mean_offset, shift
-from recprune.lowering.choose import Network
-from recprune.lowering.graph import build_graph
+from recprune.lowering.graph import Network, build_graph
 from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.lowering import Lowering, Ranges
 from recprune.lowering.parity import largest_difference, scores
@@ -132,7 +131,7 @@ def parity(
     if lowered.lowering.exact:
         return {"fp32": _finite(file, rows, expected), "rows": len(rows)}
     exact = replace(lowered.lowering, layers="fp32", rows="fp32")
-    with written(_built(network, lowered.calibration, exact, None), file.parent) as plain:
+    with written(_built(network, lowered.calibration, exact, None), file.parent / ".exact") as plain:
         return {"fp32": _finite(plain, rows, expected), "rounded": _finite(file, rows, expected), "rows": len(rows)}
 
 
@@ -155,7 +154,7 @@ def _built(network: Network, calibration: Calibration, way: Lowering, ranges: Ra
 def _logits(model: onnx.ModelProto, rows: pl.DataFrame, folder: Path) -> NDArray[np.float64]:
     """Return a model's logits (N,)."""
     parts = [slice(start, start + PART) for start in range(0, len(rows), PART)]
-    with written(model, folder) as file:
+    with written(model, folder / ".logits") as file:
         found = [np.zeros(0, np.float32), *scores(file, rows, parts)]
     p = np.clip(np.concatenate(found).astype(np.float64), 1e-7, 1 - 1e-7)
     return np.asarray(np.log(p) - np.log1p(-p))

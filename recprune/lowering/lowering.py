@@ -5,6 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Precision = Literal["fp32", "int8", "dynamic_int8"]
+Rows = Literal["fp32", "uint8"]
+Columns = Literal["picked", "whole"]
+Pairs = Literal["gathered", "square", "whole"]
 Ranges = Mapping[str, tuple[float, float]]
 """By the name of a fully connected layer the least and the largest value that its inputs take."""
 
@@ -16,11 +19,11 @@ class Lowering:
     layers: Precision = "fp32"
     """Fully connected layers: as they are; weights and activations as 8-bit integers, the activations' scale known
     beforehand, or taken from the rows of each call."""
-    rows: Literal["fp32", "uint8"] = "fp32"
+    rows: Rows = "fp32"
     """The embedding table: as it is, or 8-bit integers with a scale per feature."""
-    columns: Literal["picked", "whole"] = "picked"
+    columns: Columns = "picked"
     """Columns of the vectors: the ones that are read are copied, or the first layer reads all, with weights 0."""
-    pairs: Literal["gathered", "square", "whole"] = "gathered"
+    pairs: Pairs = "gathered"
     """Dot products: of the pairs that are read, two copies and a product; all, of which those that are read are
     copied; all, and the first layer reads all, with weights 0."""
 

@@ -35,7 +35,7 @@ def input_ranges(line: Line, vocabulary: Vocabulary, schema: Schema, rows: pl.Da
     """
     model, fed = watched_graph(line, vocabulary, schema)
     names = list(dict.fromkeys(name for tensors in fed.values() for name in tensors))
-    with written(model, folder) as file:
+    with written(model, folder / ".ranges") as file:
         values = dict(zip(names, open_session(file).run(names, feed(rows)), strict=True))
     best = {layer: best_range(np.concatenate([values[n].ravel() for n in tensors])) for layer, tensors in fed.items()}
     return {layer: (HEADROOM * low, HEADROOM * high) for layer, (low, high) in best.items()}

@@ -1,7 +1,6 @@
 """Times of the parts of a graph in ONNX Runtime, one thread."""
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from recprune.lowering.probe import IDLE, Probe, idle
 from recprune.lowering.probes import AXES, WHOLE, Grid, call, probes, whole
+from recprune.lowering.session import Feed, open_session
+from recprune.lowering.timed import clocked, median_call
 
-Feed = dict[str, NDArray[np.generic]]
 Key = tuple[str, tuple[Any, ...]]
 Progress = Callable[[int, int], None]
 """Is told how much is done, of how much."""
@@ -67,34 +66,13 @@ _SINGLE = {f"input_{dtype}": (dtype,) * 8 for dtype in ("float32", "int64", "str
 
 
 def _session(probe: Probe) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
     once = ["CommonSubexpressionElimination"]  # it would make one of the copies
-    providers = ["CPUExecutionProvider"]
-    return ort.InferenceSession(probe.model, options, providers=providers, disabled_optimizers=once)
-
-
-def _times(session: ort.InferenceSession, output: str, feed: Feed) -> Callable[[], float]:
-    """Return a function that makes a call and returns its microseconds.
-
-    The clock is the thread's own: waiting while other programs have the CPU is no property of a network, and
-    a 99th percentile of wall time is little else on a busy machine (4 ms instead of 0.3, in a trial).
-    """
-
-    def call_once() -> float:
-        start = time.thread_time_ns()
-        session.run([output], feed)
-        return (time.thread_time_ns() - start) / 1000
-
-    return call_once
+    return open_session(probe.model, without=once)
 
 
 def _median(session: ort.InferenceSession, probe: Probe, feed: Feed, effort: Effort) -> float:
-    """Return the median of the calls that fit into a round's time, three at least, after two untimed ones."""
-    timed = _times(session, "p_click" if probe.part == "call" else IDLE, feed)
-    once = min(timed(), timed())
-    return median(timed() for _ in range(max(3, int(1e6 * effort.seconds / once))))
+    """Return the median of the calls that fit into a round's time."""
+    return median_call(clocked(session, "p_click" if probe.part == "call" else IDLE, feed), effort.seconds)
 
 
 class _Whole:
@@ -111,7 +89,7 @@ class _Whole:
 
     def round(self, effort: Effort) -> None:
         """Time calls of a new session."""
-        timed = _times(_session(self._probe), "p_click", self._feed)
+        timed = clocked(_session(self._probe), "p_click", self._feed)
         blocks = [np.percentile([timed() for _ in range(effort.calls)], [50, 99]) for _ in range(4)]
         self._medians.append(float(min(p50 for p50, _ in blocks)))
         self._ratios += [float(p99 / p50) for p50, p99 in blocks]

@@ -11,18 +11,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from recprune.errors import DamagedArtefactError, NotFiniteError
-from recprune.files import artefact, open_artefact
+from recprune.files import artefact, open_artefact, understood
 from recprune.model.line import Line
+from recprune.model.network import Tensors
 from recprune.model.shape import Shape
 
 KIND = "lines"
 LARGEST_MOMENT = 1e12
 """Training leaves no optimizer state beyond this behind (DeepRec #1023: 1e38 after a restore)."""
+_BESIDE = "beside.tensors"
 _PARTS = ("weights", "moments", "numbers", "importance", "origin", "masks", "extra")
 
 
-def save_lines(path: Path, day: str, lines: dict[str, Line], about: dict[str, Any]) -> None:
+def save_lines(
+    path: Path, day: str, lines: dict[str, Line], about: dict[str, Any], *, beside: Tensors | None = None
+) -> None:
     """Write lines as an artefact; `about` goes into the manifest, beside `lines`.
+
+    Args:
+        path: of the artefact.
+        day: of the artefact.
+        lines: by name.
+        about: what else the manifest says.
+        beside: tensors of no line, for `load_beside`.
 
     Raises:
         NotFiniteError: a line is not sound; nothing is written.
@@ -40,6 +51,8 @@ def save_lines(path: Path, day: str, lines: dict[str, Line], about: dict[str, An
     with artefact(path, KIND, day, {**about, "lines": described}) as folder:
         for name, line in lines.items():
             save_file(_flatten(line), folder / f"{name}.safetensors")
+        if beside is not None:
+            save_file({name: tensor.contiguous() for name, tensor in beside.items()}, folder / _BESIDE)
 
 
 def load_lines(path: Path, day: str | None = None) -> tuple[dict[str, Line], dict[str, Any]]:
@@ -50,7 +63,15 @@ def load_lines(path: Path, day: str | None = None) -> tuple[dict[str, Line], dic
             network's shape say, or a value is not finite or not sane.
     """
     manifest = open_artefact(path, KIND, day)
-    return {name: _load(path, name, about) for name, about in manifest["lines"].items()}, manifest
+    with understood(path):
+        if strange := [name for name in manifest["lines"] if not re.fullmatch("[a-z_]+", name)]:
+            raise ValueError(f"a line is called {strange[0]!r}")
+        return {name: _load(path, name, about) for name, about in manifest["lines"].items()}, manifest
+
+
+def load_beside(path: Path) -> Tensors:
+    """Read the tensors that were written beside lines, which `load_lines` has checked by their digest."""
+    return {name: tensor.clone() for name, tensor in load_file(path / _BESIDE).items()}
 
 
 def check_sound(name: str, line: Line) -> None:

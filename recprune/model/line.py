@@ -57,10 +57,24 @@ class Line:
         deviation = torch.where(variance > 1e-12, variance.sqrt(), torch.ones_like(variance))
         return self.numbers["mean"], deviation
 
-    def look_up(self, ids: Tensor) -> Tensor:
-        """Return the table row of each feature that is read: ids within features (B, F) → rows (B, F')."""
-        features = self.shape.reading.features
-        return ids.index_select(1, features).long() + self.offsets()[features]
+    def look_up(self, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the table row of each id that is read, and what its row counts; see `network.pooled`.
+
+        Args:
+            ids: within features (B, C), `NO_ID` where there is none.
+
+        Returns:
+            Rows of the table (B, S) and factors (B, S): of a list of n ids that are averaged 1 / n each, where there
+            is no id 0; None if every feature has one id.
+        """
+        reading = self.shape.reading
+        found = ids.index_select(1, reading.slots).long()
+        if reading.owners is None:
+            return found + self.offsets()[reading.features], None
+        there = (found >= 0).float()
+        count = torch.zeros(len(ids), len(reading.features)).index_add_(1, reading.owners, there).clamp_(min=1)
+        factor = there / torch.where(reading.averaged > 0, count[:, reading.owners], 1.0)
+        return found.clamp_(min=0) + self.offsets()[reading.features][reading.owners], factor
 
     def layer_names(self) -> list[str]:
         """Name the tensors that Adam moves."""

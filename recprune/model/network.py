@@ -14,7 +14,17 @@ from recprune.model.families import FAMILIES
 from recprune.model.families.family import Tensors, tower
 from recprune.model.shape import Shape
 
-__all__ = ["CLIP", "LARGEST", "Tensors", "compress", "initial_rows", "initial_weights", "logits", "standardize"]
+__all__ = [
+    "CLIP",
+    "LARGEST",
+    "Tensors",
+    "compress",
+    "initial_rows",
+    "initial_weights",
+    "logits",
+    "pooled",
+    "standardize",
+]
 
 CLIP = 8.0
 """Largest standardized number."""
@@ -65,6 +75,18 @@ def compress(numbers: Tensor) -> Tensor:
     """Return sign(x)·ln(1 + |x|) in float64, infinite x taken as the largest finite one."""
     finite = numbers.double().clamp(-LARGEST, LARGEST)
     return torch.sign(finite) * torch.log1p(torch.abs(finite))
+
+
+def pooled(shape: Shape, rows: Tensor, factor: Tensor | None) -> Tensor:
+    """Return a vector per feature that is read: looked-up rows (B, S, D) → (B, F, D), lists as means or sums.
+
+    v_f = Σ over the ids of f of factor · row; an empty list is 0.
+    """
+    owners = shape.reading.owners
+    if owners is None or factor is None:
+        return rows
+    found = torch.zeros(len(rows), len(shape.reading.features), rows.shape[2])
+    return found.index_add(1, owners, rows * factor.unsqueeze(2))
 
 
 def logits(

@@ -47,6 +47,10 @@ class Shape:
     """Attention heads (autoint)."""
     attended: tuple[int, ...] = ()
     """Vectors that are attended to, ascending (autoint); elsewhere the inputs say which vectors are read."""
+    most: tuple[int, ...] = ()
+    """Ids that are read of an event per categorical feature; empty if all have one."""
+    pooling: tuple[str, ...] = ()
+    """Per categorical feature `mean`, `sum`, or nothing for a single id; empty if all have one."""
 
     @property
     def vectors(self) -> tuple[str, ...]:
@@ -175,6 +179,12 @@ class Reading:
     first: Tensor
     """Of each pair the first vector's place among those that are read."""
     second: Tensor
+    slots: Tensor
+    """Of the ids of an event (C,) those of the features that are read (S,)."""
+    owners: Tensor | None
+    """For each of these its feature's place among those that are read (S,); None if each has one id."""
+    averaged: Tensor
+    """For each of these 1 if its feature's vectors are averaged, 0 if they are summed (S,)."""
 
 
 @lru_cache(maxsize=512)
@@ -184,12 +194,18 @@ def _reading(shape: Shape) -> Reading:
     columns = [place[i // width] * width + i % width for i in shape.inputs if i < shape.columns]
     pairs = [shape.pair(i) for i in shape.inputs if i >= shape.columns]
     shift = 1 if shape.numeric else 0
+    features = [v - shift for v in read if v >= shift]
+    most, pooling = shape.most or (1,) * len(shape.categorical), shape.pooling or ("",) * len(shape.categorical)
+    owners = [n for n, f in enumerate(features) for _ in range(most[f])]
     return Reading(
         vectors=read,
-        features=torch.tensor([v - shift for v in read if v >= shift], dtype=torch.int64),
+        features=torch.tensor(features, dtype=torch.int64),
         columns=None if len(columns) == len(read) * width else torch.tensor(columns, dtype=torch.int64),
         first=torch.tensor([place[i] for i, _ in pairs], dtype=torch.int64),
         second=torch.tensor([place[j] for _, j in pairs], dtype=torch.int64),
+        slots=torch.tensor([sum(most[:f]) + i for f in features for i in range(most[f])], dtype=torch.int64),
+        owners=torch.tensor(owners, dtype=torch.int64) if any(pooling) else None,
+        averaged=torch.tensor([float(pooling[features[n]] == "mean") for n in owners]),
     )
 
 
@@ -213,8 +229,16 @@ def dense_shape(schema: Schema, model: ModelSettings) -> Shape:
         cross=model.cross_layers if model.family == "dcn" else 0,
         attention=model.attention_layers if model.family == "autoint" else 0,
         heads=model.attention_heads if model.family == "autoint" else 1,
+        **_lists(schema),
     )
     return with_every_input(shape)
+
+
+def _lists(schema: Schema) -> dict[str, Any]:
+    found = schema.categorical
+    if all(f.pooling is None for f in found):
+        return {}
+    return {"most": tuple(f.most for f in found), "pooling": tuple(f.pooling or "" for f in found)}
 
 
 def with_every_input(shape: Shape) -> Shape:

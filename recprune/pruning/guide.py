@@ -37,10 +37,11 @@ def own_guide(line: Line, events: FeatureSet) -> dict[int, float]:
     chunks = range(0, len(events), CHUNK)
     for start in chunks:
         part = events.rows(slice(start, start + CHUNK))
-        embedded = layers["embedding"][wide.look_up(torch.tensor(part.ids))]
+        rows, factor = wide.look_up(torch.tensor(part.ids))
+        embedded = network.pooled(wide.shape, layers["embedding"][rows], factor)
         numbers = wide.standardize(torch.tensor(part.numbers))
         logit = network.logits(wide.shape, layers, embedded, numbers)
-        loss = functional.binary_cross_entropy_with_logits(logit, torch.tensor(part.label))
+        loss = functional.binary_cross_entropy_with_logits(logit, torch.tensor(part.label), torch.tensor(part.weight))
         gradients = torch.autograd.grad(loss, [layers[cut.tensor] for cut in cuts])
         for cut, gradient in zip(cuts, gradients, strict=True):
             total.index_add_(0, torch.tensor(cut.groups), _squares(gradient, cut.axis))

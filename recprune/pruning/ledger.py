@@ -78,6 +78,8 @@ class Mask:
         Raises:
             ValueError: a part is missing, or one does not have the size that another says.
         """
+        if not (isinstance(raw, Mapping) and all(isinstance(raw.get(n, {}), Mapping) for n in ("dense", "kept"))):
+            raise ValueError("a mask that is no mapping of dense sizes and kept groups")
         missing = {"vectors", "embedding", "dense", "kept"} - raw.keys()
         if missing:
             raise ValueError(f"a mask without {', '.join(sorted(missing))}")

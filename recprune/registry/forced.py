@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from recprune.days import days_apart
-from recprune.errors import SettingsError
+from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.registry.history import Entry
 
 LONGEST = 30
@@ -49,12 +49,15 @@ def champion_of_before(entries: Sequence[Entry]) -> str:
     """Return who serves again when the present promotion by force ends: the last champion that was not forced.
 
     Raises:
-        ValueError: nothing was ever promoted but by force.
+        DamagedArtefactError: nothing was ever promoted but by force.
     """
     for entry in reversed(entries):
         if entry.event != "forced":
             return entry.champion
-    raise ValueError("a history begins with genesis")
+    raise DamagedArtefactError(
+        "registry/history.jsonl holds promotions by force alone, and begins with genesis: its first lines are gone; it "
+        "is in git: git checkout -- registry/history.jsonl"
+    )
 
 
 def in_force(entries: Sequence[Entry]) -> Entry | None:

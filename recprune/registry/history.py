@@ -6,8 +6,9 @@ import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from recprune.days import is_day
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, to_json, write_json
 from recprune.registry.reserve import with_reserve
@@ -57,12 +58,34 @@ def read_history() -> list[Entry]:
     *lines, _half = HISTORY.read_bytes().split(b"\n")
     for number, line in enumerate(lines, start=1):
         try:
-            entries.append(Entry(**json.loads(line)))
-        except (ValueError, TypeError) as error:
+            entries.append(_entry(json.loads(line)))
+            if not entries[:-1] and entries[0].event in ("rollback", "expired"):
+                raise ValueError(f"it begins with {entries[0].event}, and the lines before are gone")
+        except (ValueError, TypeError, RecursionError) as error:
             raise DamagedArtefactError(
                 f"{HISTORY}: line {number} cannot be read ({error}); it is in git: git checkout -- {HISTORY}"
             ) from None
     return entries
+
+
+def _entry(values: dict[str, Any]) -> Entry:
+    """Check an entry that was read: what serves must not depend on a line that nobody wrote.
+
+    Raises:
+        ValueError: a value is none that `record` writes.
+        TypeError: a name is missing, or is none of an entry.
+    """
+    entry = Entry(**values)
+    for name, value in asdict(entry).items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name} is {value!r}")
+        value.encode()
+    if entry.event not in get_args(Event):
+        raise ValueError(f"event is {entry.event!r}")
+    days = {"day": entry.day, "champion": entry.champion} | ({"until": entry.until} if entry.event == "forced" else {})
+    if wrong := [name for name, day in days.items() if not is_day(day)]:
+        raise ValueError(f"{wrong[0]} is {days[wrong[0]]!r}, which is no day")
+    return entry
 
 
 def champion_before(day: str) -> str | None:

@@ -1,5 +1,6 @@
 """Space set aside on the disk, so that what serves can be changed when the disk is full."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,13 +29,14 @@ def with_reserve(write: Callable[[], None]) -> None:
 
 
 def _set_aside() -> None:
-    """Make the reserve if there is none; on a disk without space for it there is nothing to do but go on."""
+    """Make the reserve if there is none; on a disk without space for it, or that may only be read, go on."""
     if RESERVE.exists():
         return
     try:
         RESERVE.parent.mkdir(exist_ok=True)
         RESERVE.write_bytes(os.urandom(BYTES))
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in (*DISK_FULL, errno.EROFS):
             raise
-        RESERVE.unlink(missing_ok=True)
+        if error.errno != errno.EROFS:
+            RESERVE.unlink(missing_ok=True)

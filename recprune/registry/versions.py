@@ -8,7 +8,7 @@ from typing import Any
 
 from recprune.days import add_days
 from recprune.errors import RecpruneError
-from recprune.files import MANIFEST, read_json
+from recprune.files import MANIFEST, read_json, understood
 from recprune.registry.forced import champion_of_before
 from recprune.registry.history import Entry, current, read_history
 from recprune.workspace import REPORTS, report_path
@@ -106,13 +106,11 @@ def read_version(day: str) -> Version:
 
 def _version(day: str, periods: tuple[Period, ...], scored: list[tuple[str, int, float]]) -> Version:
     manifest, measured = BUNDLES / day / MANIFEST, report_path(day, "measurements")
-    return Version(
-        day=day,
-        periods=periods,
-        scored=tuple(scored),
-        manifest=read_json(manifest) if manifest.exists() else {},
-        latency=read_json(measured)["latency"]["candidate"] if measured.exists() else {},
-    )
+    about, times = (read_json(file) if file.exists() else {} for file in (manifest, measured))
+    with understood(measured):
+        latency = dict(times["latency"]["candidate"]) if times else {}
+    with understood(manifest):
+        return Version(day=day, periods=periods, scored=tuple(scored), manifest=dict(about), latency=latency)
 
 
 def precision(manifest: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ _AROUND_ONE = ("calibration", "slice_calibration")
 """Rules whose value is right at 1."""
 
 
-def day_page(workspace: str, day: DayRecord, before: str | None, after: str | None) -> str:
+def day_page(workspace: str, day: DayRecord, before: str | None, after: str | None, made_from: str = "") -> str:
     """Return the page.
 
     Args:
@@ -31,6 +31,7 @@ def day_page(workspace: str, day: DayRecord, before: str | None, after: str | No
         day: what is known of it.
         before: the day before, if it has a page.
         after: the day after, if it has one.
+        made_from: a digest of what the page is made from, written into it.
     """
     wanted = day.validation["expectations"] if day.validation else []
     return render(
@@ -39,7 +40,8 @@ def day_page(workspace: str, day: DayRecord, before: str | None, after: str | No
         day=day,
         before=before,
         after=after,
-        rules=[(rule, shown(rule), rule_strip(rule)) for rule in (day.gate["rules"] if day.gate else [])],
+        made_from=made_from,
+        rules=gate_rows(day.gate),
         failed=[(e, expectation_strip(e)) for e in wanted if not e["passed"]],
         met=[e for e in wanted if e["passed"]],
         models=_models(day.evaluation),
@@ -49,6 +51,11 @@ def day_page(workspace: str, day: DayRecord, before: str | None, after: str | No
         changed=day.changed(),
         pooled=_pooled(day),
     )
+
+
+def gate_rows(gate: Json | None) -> list[tuple[Json, dict[str, str], Strip | None]]:
+    """Return each rule, its numbers as told, and its picture."""
+    return [(rule, shown(rule), rule_strip(rule)) for rule in (gate["rules"] if gate else [])]
 
 
 def shown(rule: Json) -> dict[str, str]:

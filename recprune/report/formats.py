@@ -19,14 +19,13 @@ def number(value: float | None, digits: int = 4) -> str:
 def general(value: float | None) -> str:
     """Write a number of unknown size.
 
-    >>> general(1.48017e-07), general(3582)
-    ('1.48e-07', '3,582')
+    >>> general(1.48017e-07), general(3582), general(999.973)
+    ('1.48e-07', '3,582', '1,000')
     """
     if value is None:
         return NONE
-    return (
-        count(int(value)) if float(value).is_integer() and abs(value) < 1e15 else f"{value:.3g}".replace("-0.", "−0.")
-    )
+    whole = float(value).is_integer() or abs(value) >= 999.5
+    return count(value) if whole and abs(value) < 1e15 else f"{value:.3g}".replace("-0.", "−0.")
 
 
 def count(value: float | None) -> str:
@@ -85,6 +84,23 @@ def duration(microseconds: float | None) -> str:
     if microseconds is None:
         return NONE
     return f"{microseconds:.3g} µs" if microseconds < 1000 else f"{microseconds / 1000:.3g} ms"
+
+
+def lasting(seconds: float | None) -> str:
+    """Write how long something took.
+
+    >>> lasting(4.23), lasting(75.0), lasting(7380.0), lasting(None)
+    ('4.2 s', '1 min 15 s', '2 h 3 min', '–')
+    """
+    if seconds is None:
+        return NONE
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    whole, unit, rest, below = (seconds, "min", 60, "s") if seconds < 3600 else (seconds / 60, "h", 60, "min")
+    above, left = divmod(round(whole), rest)
+    return f"{above} {unit} {left} {below}" if left else f"{above} {unit}"
 
 
 def value_name(value: Any) -> str:

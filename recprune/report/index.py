@@ -1,19 +1,21 @@
-"""The page of all days: `reports/index.html`."""
+"""The pages of several days: `reports/index.html`, and `reports/days.html` once there are many."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from recprune.registry.history import Entry
 from recprune.report import figures
+from recprune.report.day_page import gate_rows
 from recprune.report.pages import render
+from recprune.report.recent import checked, durations
 from recprune.report.record import DayRecord, Json, decisions
 
-CHARTED = 90
-"""Days that the charts show, the last ones; the table shows all."""
+SHOWN = 90
+"""Days and changes of champion that the index shows, the last ones; a page of its own lists all."""
 
 
 def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entry]) -> str:
-    """Return the page.
+    """Return the page one opens every morning.
 
     Args:
         workspace: its name, for the title.
@@ -22,21 +24,37 @@ def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entr
     """
     judged = [day for day in days if day.verdict != "open"]
     measured = [day for day in judged if day.evaluation is not None]
+    gated = [day for day in judged if day.gate is not None]
     return render(
         "index.html.j2",
         workspace=workspace,
-        days=list(reversed(days)),
+        days=list(reversed(days[-SHOWN:])),
+        count=len(days),
         today=judged[-1] if judged else None,
         unfinished=[day.day for day in days if day.verdict == "open"],
         last=measured[-1] if measured else None,
         fastest=_fastest(measured),
+        gated=gated[-1] if gated else None,
+        rules=gate_rows(gated[-1].gate) if gated else [],
+        checked=checked(days),
+        durations=durations(days),
         champion=serving(history),
-        history=list(reversed(history)),
-        decisions=list(reversed(decisions(list(days)))),
+        history=list(reversed(history[-SHOWN:])),
+        decisions=list(reversed(decisions(list(days))[-SHOWN:])),
         counted={word: sum(day.verdict == word for day in days) for word in ("passed", "held", "quarantined")},
-        cut=len(days) > CHARTED,
-        **_figures(days[-CHARTED:]),
+        cut=is_cut(days),
+        **_figures(days[-SHOWN:]),
     )
+
+
+def all_days_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entry]) -> str:
+    """Return the page that lists every day and every change of champion; arguments as for the index."""
+    return render("days.html.j2", workspace=workspace, days=list(reversed(days)), history=list(reversed(history)))
+
+
+def is_cut(days: Sequence[DayRecord]) -> bool:
+    """Say whether there are more days than the index shows."""
+    return len(days) > SHOWN
 
 
 def serving(history: Sequence[Entry]) -> Entry | None:

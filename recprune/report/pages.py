@@ -30,6 +30,7 @@ def _environment() -> Environment:
         made.filters[form.__name__] = form
     made.filters |= {
         "duration": formats.duration,
+        "lasting": formats.lasting,
         "value_name": formats.value_name,
         "layer": words.layer,
         "proved": formats.proved,

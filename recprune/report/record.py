@@ -7,6 +7,7 @@ from typing import Any
 from recprune.pruning.churn import Change, Difference, churn, difference
 from recprune.pruning.ledger import day_masks
 from recprune.registry.history import Entry
+from recprune.times import Attempt
 
 Json = dict[str, Any]
 
@@ -29,6 +30,8 @@ class DayRecord:
     gate: Json | None = None
     forced: tuple[Entry, ...] = ()
     """Its promotions by force, oldest first."""
+    attempts: tuple[Attempt, ...] = ()
+    """Its steps as they ran on this machine, oldest first."""
 
     def ne(self, model: str) -> float | None:
         """Return a model's NE on the whole day, before any learned it."""
@@ -53,6 +56,13 @@ class DayRecord:
     def count(self, key: str) -> int | None:
         """Return how many rows were `read`, `accepted`, `rejected`, `duplicate` or `late`."""
         return None if self.validation is None else self.validation["counts"][key]
+
+    def run(self) -> str:
+        """Return the scheduler's run that took the day last; empty if none did.
+
+        A later run over the stored day comes as far as `promote`, which then has nothing to do.
+        """
+        return next((each.run for each in reversed(self.attempts) if each.run and each.step != "promote"), "")
 
     def reason(self) -> str:
         """Say in a few words why the verdict is as it is."""

@@ -41,8 +41,10 @@ def linear(values: Sequence[float], height: float, about: int = 4) -> tuple[Scal
         about: how many steps are wanted.
     """
     low, high = min(values), max(values)
-    if low == high:
-        low, high = low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
+    if low == high == 0:
+        high = 0.1
+    elif low == high:
+        low, high = low - abs(low) * 0.1, high + abs(high) * 0.1
     step = _round_step((high - low) / about)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = [round(i * step, 12) for i in range(first, last + 1)]

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,16 @@ from numpy.typing import NDArray
 
 from recprune.serving.scorer import Scorer
 
+Columns = Mapping[str, NDArray[Any]]
+
 
 def measure_latency(
-    scorers: Mapping[str, Scorer], columns: Mapping[str, NDArray[Any]], batches: Sequence[int], repeats: int
+    scorers: Mapping[str, Scorer],
+    columns: Columns,
+    batches: Sequence[int],
+    repeats: int,
+    *,
+    own: Mapping[str, Columns] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return microseconds per call for each scorer and batch size; a call is one request where the inputs allow it.
 
@@ -21,12 +29,13 @@ def measure_latency(
         columns: rows to draw batches from, repeated if there are fewer than a batch.
         batches: batch sizes.
         repeats: timed calls each, after a tenth as many untimed ones.
+        own: columns of a scorer that takes others.
     """
     rows = len(next(iter(columns.values())))
     latency: dict[str, dict[str, dict[str, float]]] = {name: {} for name in scorers}
     for size in batches if rows else ():
         index = np.resize(np.arange(rows), size)
-        calls = {name: _batch(scorer, columns, index) for name, scorer in scorers.items()}
+        calls = {name: _batch(scorer, own.get(name, columns), index) for name, scorer in scorers.items()}
         seconds: dict[str, list[float]] = {name: [] for name in scorers}
         for call in range(repeats + repeats // 10 + 1):
             for name, scorer in scorers.items():
@@ -40,5 +49,5 @@ def measure_latency(
     return {"latency": latency, "threads": 1, "onnxruntime": ort.__version__}
 
 
-def _batch(scorer: Scorer, columns: Mapping[str, NDArray[Any]], index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+def _batch(scorer: Scorer, columns: Columns, index: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
     return {n: v[index[:1] if n in scorer.request_inputs else index] for n, v in columns.items()}

@@ -1,6 +1,9 @@
 """Evaluate: candidate and champion through ONNX Runtime on rows that neither has learned."""
 
 import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +11,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recprune.data.change import kind
 from recprune.data.features import FeatureSet, calibrating_half
 from recprune.data.partition import open_partition
-from recprune.data.schema import Schema
+from recprune.data.schema import Schema, type_of_values
 from recprune.files import SCRATCH, manifest_digest, open_artefact, read_json, write_json
 from recprune.gating.pool import Pool, Scored
+from recprune.lowering.inputs import raw_values
+from recprune.lowering.session import feed
 from recprune.metrics import scores as metrics
 from recprune.metrics.intervals import paired
 from recprune.metrics.slices import HOUR, KNOWN, MOST_VALUES, NEW, hours, slices
+from recprune.model.change import inputs_digest
 from recprune.serving.latency import measure_latency
 from recprune.serving.scorer import Scorer
 from recprune.settings import EvaluateSettings, Settings
+
+Columns = dict[str, NDArray[Any]]
+Probability = NDArray[np.float64]
 
 
 def evaluate(
@@ -43,20 +53,19 @@ def evaluate(
     held_back = open_artefact(features, "features", day)["tail_rows"]
     open_artefact(next_day, "scores", day)
     scores = pl.read_parquet(next_day / "scores.parquet")
-    names = [f.name for f in partition.schema.features]
-    champion_whole = _score(theirs, rows, names)
+    columns_of = partial(_inputs, schema=partition.schema)
+    champion_whole = _score(theirs, rows, columns_of)
     at = np.arange(len(rows) - held_back, len(rows))
     at = at[~calibrating_half(rows["row_hash"].to_numpy()[at])] if held_back else at
-    gating = rows[at]
-    p_ours, p_theirs = _score(ours, gating, names), _score(theirs, gating, names)
-    label = gating["label"].to_numpy().astype(np.float64)
+    p_ours, p_theirs = _score(ours, rows[at], columns_of), _score(theirs, rows[at], columns_of)
+    label = rows["label"].to_numpy()[at].astype(np.float64)
     whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
     today = rows["label"].to_numpy().astype(np.float64)
     columns = _sliced(rows, features, partition.schema)
     found = {
         "day": day,
         "champion_day": champion_day,
-        "next_day": _metrics(today, whole),
+        "next_day": _metrics(today, whole) | {"teacher_ne": partition.teacher_ne},
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
         "line": _line(today, scores["p_served"].to_numpy(), champion_whole),
         "slices": slices(today, whole, columns),
@@ -64,6 +73,7 @@ def evaluate(
         "parity": ours.manifest["parity"],
         "rounding": ours.manifest["rounding"],
         "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
+        "inputs": _compare_inputs(ours.manifest["inputs"], theirs.manifest["inputs"]),
         "delivered": {"candidate": ours.manifest["delivered"], "champion": theirs.manifest["delivered"]},
     }
     write_json(report, found)
@@ -76,14 +86,50 @@ def evaluate(
     # a new line, after a restart or a takeover, must not be judged by the line that it replaced
     before = Pool.empty() if new_line else Pool.read(parent_pooled)
     before.and_day(day, champion_day, scored).write(pooled, day)
-    write_json(measurements, _measured(day, bundle, champion, ours, theirs, rows.select(names), settings.evaluate))
+    columns_each = {"candidate": columns_of(ours, rows), "champion": columns_of(theirs, rows)}
+    write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
 
 
-def _score(scorer: Scorer, rows: pl.DataFrame, names: list[str]) -> NDArray[np.float64]:
+def _inputs(scorer: Scorer, rows: pl.DataFrame, schema: Schema) -> Columns:
+    """Return what a bundle takes; inputs that the day's schema has no more are missing, as production sends them.
+
+    Of a list it gets as many ids as it reads, which may be more than the day's schema says.
+    """
+    there, most = {f.name: kind(f) for f in schema.features}, {i["name"]: i.get("most", 1) for i in _takes(scorer)}
+    read = tuple(replace(f, most=most.get(f.name, f.most)) for f in schema.features)
+    found, given = {}, feed(raw_values(rows, replace(schema, features=read)))
+    for i in _takes(scorer):
+        name, dtype = i["name"], i["dtype"]
+        if there.get(name) == f"{i['type']} {type_of_values(dtype, listed='most' in i)}":
+            found[name] = given[name]
+            continue
+        missing = np.nan if dtype == "float32" else i["missing"]
+        size = (len(rows), i["most"]) if "most" in i else len(rows)
+        found[name] = np.full(size, missing, object if dtype == "string" else dtype)
+    return found
+
+
+def _takes(scorer: Scorer) -> list[dict[str, Any]]:
+    inputs: list[dict[str, Any]] = scorer.manifest["inputs"]
+    return inputs
+
+
+def _compare_inputs(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Say how the candidate's inputs differ from the champion's, and by which digits they can be accepted."""
+    mine, other = ({i["name"]: i for i in inputs} for inputs in (ours, theirs))
+    return {
+        "digest": inputs_digest(ours),
+        "new": [name for name in mine if name not in other],
+        "gone": [name for name in other if name not in mine],
+        "changed": [name for name in mine if name in other and mine[name] != other[name]],
+    }
+
+
+def _score(scorer: Scorer, rows: pl.DataFrame, columns_of: Callable[[Scorer, pl.DataFrame], Columns]) -> Probability:
     """Return a bundle's probabilities as the log has them, which may lack negative rows."""
     if rows.is_empty():
         return np.zeros(0)
-    p = scorer.score({name: rows[name].to_numpy() for name in names}).astype(np.float64)
+    p = scorer.score(columns_of(scorer, rows)).astype(np.float64)
     return metrics.of_the_log(p, scorer.manifest.get("negative_sampling_rate", 1.0))
 
 
@@ -111,14 +157,21 @@ def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[st
     """Return what to slice by: hours, features that have few values, and for the others whether the id is new."""
     found = [(HOUR, hours(rows["event_time"]))]
     score = FeatureSet.load(features / "score")
-    for position, feature in enumerate(schema.categorical):
-        values = rows[feature.name]
-        if values.n_unique() <= MOST_VALUES:
+    start = 0
+    for feature in schema.categorical:
+        values, ids, start = rows[feature.name], score.ids[:, start : start + feature.most], start + feature.most
+        if feature.pooling is None and values.n_unique() <= MOST_VALUES:
             found.append((feature.name, values))
         else:
-            seen = np.where(np.asarray(score.ids[:, position]) > 0, KNOWN, NEW)
+            seen = np.where((np.asarray(ids) > 0).any(axis=1), KNOWN, NEW)
             found.append((f"{feature.name}, id", pl.Series(seen)))
     return found
+
+
+def latency_file(day: str, bundle: Path, champion: Path, settings: EvaluateSettings) -> Path:
+    """Return where it is kept within the day how long two bundles took."""
+    asked = repr((manifest_digest(bundle), manifest_digest(champion), settings))
+    return SCRATCH / day / f"latency-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
 
 
 def _measured(
@@ -127,16 +180,14 @@ def _measured(
     champion: Path,
     ours: Scorer,
     theirs: Scorer,
-    rows: pl.DataFrame,
+    columns: dict[str, Columns],
     settings: EvaluateSettings,
 ) -> dict[str, Any]:
     """Measure once; a resumed evaluation of the same two bundles under the same settings reuses the values."""
-    asked = repr((manifest_digest(bundle), manifest_digest(champion), settings))
-    kept = SCRATCH / day / f"latency-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.json"
+    kept = latency_file(day, bundle, champion, settings)
     if kept.exists():
         return dict(read_json(kept))
     scorers = {"candidate": ours, "champion": theirs}
-    columns = {name: rows[name].to_numpy() for name in rows.columns}
-    found = measure_latency(scorers, columns, settings.batches, settings.repeats)
+    found = measure_latency(scorers, columns["candidate"], settings.batches, settings.repeats, own=columns)
     write_json(kept, {"day": day, **found})
     return {"day": day, **found}

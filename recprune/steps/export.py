@@ -10,19 +10,23 @@ import polars as pl
 
 from recprune.data.features import calibrating_half, encode
 from recprune.data.partition import open_partition
-from recprune.data.schema import MISSING_INT, MISSING_STRING, Schema
+from recprune.data.schema import Feature, Schema
+from recprune.data.values import dtype_of
 from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
 from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
 from recprune.lowering.card import model_card
-from recprune.lowering.choose import Network, Times, lowerings_file, ranked, smallest_of_equals
+from recprune.lowering.choose import Times, lowerings_file, ranked, smallest_of_equals
 from recprune.lowering.delivered import asked_and_delivered, deliver
 from recprune.lowering.external import save_model
+from recprune.lowering.graph import Network
+from recprune.lowering.inputs import describe_inputs, raw_values
 from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.measured import COSTS, measured_time
 from recprune.lowering.parity import scores
+from recprune.lowering.session import feed
 from recprune.model.checkpoint import load_lines
 from recprune.model.line import Line
 from recprune.model.threads import use_threads
@@ -35,12 +39,8 @@ from recprune.training.scoring import score
 PARITY_ROWS = 2000
 OBSERVED_ROWS = 30_000
 """Last events of the day, by which rounding is judged and from which the ranges of int8 are taken."""
-_STRANGE: dict[str, tuple[float | int | str, float | int | str]] = {
-    "float32": (float("nan"), float("inf")),
-    "int64": (MISSING_INT, -7),
-    "string": (MISSING_STRING, "never seen before"),
-}
-"""Per type a missing value and one that no event has."""
+_STRANGE: dict[str, float | int | str] = {"float32": float("inf"), "int64": -7, "string": "never seen before"}
+"""Per type a value that no event has."""
 
 
 def export(
@@ -61,10 +61,10 @@ def export(
     schema = Schema.from_json(about["schema"])
     known = Vocabulary.load(vocabulary, schema)
     network = Network(lines["served"], known, schema)
-    names = [f.name for f in schema.features]
     observed = partition.scan().tail(max(OBSERVED_ROWS, about["tail_rows"])).collect()
     lowered, times = _lowered(settings.export, network, observed, observed.tail(about["tail_rows"]), day)
     rows = parity_rows(observed, schema)
+    raw = raw_values(rows, schema)
     manifest: dict[str, Any] = describe_inputs(schema) | {
         "calibration": {"kind": settings.export.calibration, **asdict(lowered.calibration)},
         "calibration_offset": lowered.mean_offset,
@@ -82,14 +82,14 @@ def export(
         file = folder / "model.onnx"
         manifest["bytes"] = save_model(lowered.model, file)
         logit = score(network.line, encode(rows, schema, known))
-        manifest["parity"] = parity(network, lowered, file, rows.select(names), logit)
-        [p_click] = scores(file, rows.select(names), [slice(0, ROWS)])
-        write_sample(folder, {name: rows[name][:ROWS].to_numpy() for name in names}, p_click)
+        manifest["parity"] = parity(network, lowered, file, raw, logit)
+        [p_click] = scores(file, raw, [slice(0, ROWS)])
+        write_sample(folder, feed(raw[:ROWS]), p_click)
         (folder / "README.md").write_text(model_card(day, manifest, partition.counts), encoding="utf-8")
     if key := configured(SIGNING_KEY):
         sign(bundle, key)
     dense = Network(lines["dense"], known, schema)
-    kept = _measure(dense, network, bundle, observed.select(names), settings.export.batches)
+    kept = _measure(dense, network, bundle, raw_values(observed, schema), settings.export.batches)
     found = {"day": day, **read_json(kept), "ways": {"chosen": str(lowered.lowering), "us": times}}
     write_json(measurements, found)
     for sentence in asked_and_delivered(found):
@@ -99,15 +99,14 @@ def export(
 def seen(network: Network, rows: pl.DataFrame) -> Seen:
     """Return events with torch's logits of them."""
     features = encode(rows, network.schema, network.vocabulary)
-    raw = rows.select(f.name for f in network.schema.features)
-    return Seen(raw, features.label, score(network.line, features))
+    return Seen(raw_values(rows, network.schema), features.label, score(network.line, features))
 
 
 def _lowered(
     settings: ExportSettings, network: Network, observed: pl.DataFrame, tail: pl.DataFrame, day: str
 ) -> tuple[Lowered, Times]:
     """Return the model in the fastest way that is allowed, and what was measured."""
-    ways, times = _ways(settings, network, observed.select(f.name for f in network.schema.features))
+    ways, times = _ways(settings, network, raw_values(observed, network.schema))
     order = partial(smallest_of_equals, times=times) if times else list
     half = seen(network, tail.filter(calibrating_half(tail["row_hash"].to_numpy())))
     lowered = lower(
@@ -152,22 +151,17 @@ def _budget(settings: Settings, lines: Mapping[str, Line], schema: Schema) -> di
     }
 
 
+def delivered_file(bundle: Path) -> Path:
+    """Return where it is kept within the day what a bundle takes and the dense network's export."""
+    return SCRATCH / bundle.name / f"delivered-{manifest_digest(bundle)[:16]}.json"
+
+
 def _measure(dense: Network, served: Network, bundle: Path, rows: pl.DataFrame, batches: Sequence[int]) -> Path:
     """Measure the bundle against the dense network's fp32 export, once: a resumed step reuses the values."""
-    kept = SCRATCH / bundle.name / f"delivered-{manifest_digest(bundle)[:16]}.json"
+    kept = delivered_file(bundle)
     if not kept.exists():
         write_json(kept, deliver(dense, served, bundle / "model.onnx", rows, batches, SCRATCH / bundle.name))
     return kept
-
-
-def describe_inputs(schema: Schema) -> dict[str, Any]:
-    """Say what the graph takes and gives, for whoever serves it."""
-    missing = {"float32": "NaN", "int64": MISSING_INT, "string": MISSING_STRING}
-    inputs = [
-        {"name": f.name, "type": f.type, "dtype": f.dtype, "per": f.per, "missing": missing[f.dtype]}
-        for f in schema.features
-    ]
-    return {"inputs": inputs, "output": "p_click", "schema": schema.to_json()}
 
 
 def parity_rows(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -175,8 +169,15 @@ def parity_rows(events: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     rows = events.tail(PARITY_ROWS).with_row_index("@n")
     for i, feature in enumerate(schema.features):
         n, value = pl.col("@n") // 2 + i, pl.col(feature.name)
-        missing, unknown = _STRANGE[feature.dtype]
-        changed = pl.when(n % 5 == 0).then(pl.lit(missing)).when(n % 4 == 0).then(pl.lit(unknown)).otherwise(value)
+        missing, unknown = (_strange(feature, v) for v in (feature.missing, _STRANGE[feature.dtype]))
+        changed = pl.when(n % 5 == 0).then(missing).when(n % 4 == 0).then(unknown).otherwise(value)
         touched = pl.when(pl.col("@n") % 2 == 0).then(changed).otherwise(value)
         rows = rows.with_columns(touched.cast(rows.schema[feature.name]).alias(feature.name))
     return rows
+
+
+def _strange(feature: Feature, value: float | int | str) -> pl.Expr:
+    """Return a value as the feature has it; of lists the missing one is empty."""
+    if feature.pooling is None:
+        return pl.lit(value)
+    return pl.lit([] if value == feature.missing else [value], dtype=dtype_of(feature))

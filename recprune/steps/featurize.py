@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
+from recprune.data.change import fit_events
 from recprune.data.features import encode, split_tail
 from recprune.data.partition import open_partition
 from recprune.data.verdict import refuse_quarantined
 from recprune.data.vocabulary import Vocabulary
-from recprune.errors import RecpruneError
 from recprune.files import artefact, open_artefact
 from recprune.settings import Settings
 
@@ -28,20 +28,17 @@ def featurize(
 ) -> None:
     """Write three sets: score (the whole day, parent's vocabulary), learn and tail (the day's vocabulary).
 
-    learn = the parent's tail, then the day's head; tail = the day's last share in time.
+    learn = the parent's tail, then the day's head; tail = the day's last share in time. Where the schema changed, a
+    new feature has no ids in the parent's vocabulary and is missing in its tail.
     """
     refuse_quarantined(validation, day)
     today, before = open_partition(events, day), open_partition(parent_events)
-    if today.schema != before.schema:
-        raise RecpruneError(
-            f"{day} has another schema than its parent {before.day}; the model cannot be warm-started "
-            "across a change of schema: restore the schema, or start a new workspace with recprune init."
-        )
-    schema, known = today.schema, Vocabulary.load(parent_vocabulary, today.schema)
+    schema, known = today.schema, Vocabulary.read(parent_vocabulary).fitted(today.schema)
     rows = today.scan().collect()
     head, tail = split_tail(rows, settings.featurize.tail)
     held_back = open_artefact(parent_features, "features", before.day)["tail_rows"]
-    learn = pl.concat([before.scan().collect().tail(held_back), head])
+    earlier = before.scan().collect().tail(held_back)
+    learn = pl.concat([fit_events(earlier, before.schema, schema, head), head])
     grown = known.learn(learn, settings.featurize.min_count)
     grown.save(vocabulary, day)
     about: dict[str, Any] = {

@@ -1,14 +1,18 @@
 """Plan: resolve parent and champion as of before the day, and whether the served line restarts."""
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from recprune.days import parse_day
+from recprune.data.schema import Schema
+from recprune.data.sources.catalog import open_source
+from recprune.days import add_days, is_day, parse_day
 from recprune.errors import DamagedArtefactError, LineageError
-from recprune.files import manifest_digest, read_json, sha256, write_json, write_text
+from recprune.files import MANIFEST, manifest_digest, read_json, sha256, understood, write_json, write_text
+from recprune.model.change import Change, Structure, change_of, kinds, other_changes
 from recprune.registry.history import champion_before
 from recprune.settings import PlanSettings, Settings
 from recprune.versioning.pipeline import day_of, foreign_inputs
@@ -37,9 +41,14 @@ def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, 
         stored: the days that are stored.
 
     Raises:
-        LineageError: a day before it has no verdict or is not stored, or the day is not after genesis.
+        LineageError: a day before it has no verdict or is not stored, the day is not after genesis, or its labels
+            are not complete yet.
     """
-    found = read_plan(day) if plan_path(day).exists() else _resolve(settings.plan, day, stored)
+    if plan_path(day).exists():
+        found = read_plan(day)
+    else:
+        found = _resolve(settings.plan, day, stored)
+        _check_mature(day, settings.schema.label_delay_days if settings.schema else 0)
     restore_day(found)
     return found
 
@@ -52,18 +61,65 @@ def restore_day(found: dict[str, Any]) -> None:
     """
     if found["kind"] == "genesis":
         raise _not_after(found["day"], found["day"])
-    names = {name: found[name] for name in ("day", "parent", "champion", "served")}
+    with understood(plan_path(found["day"])):
+        names = {name: found[name] for name in ("day", "parent", "champion", "served")}
+        if wrong := [name for name, day in names.items() if not is_day(day)]:
+            raise ValueError(f"{wrong[0]} is {names[wrong[0]]!r}, which is no day")
     text = "# The day that dvc.yaml is about. Written by recprune plan; its plan lies in plans/.\n"
     text += yaml.safe_dump(names, sort_keys=False)
     if not DAY_YAML.exists() or DAY_YAML.read_text(encoding="utf-8") != text:
         write_text(DAY_YAML, text)
 
 
+def with_change(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Return the plan with what the settings change of the schema and network that the day continues, if anything.
+
+    What the day reads of its parent and champion must be here. A restart from a champion whose network nothing fits
+    is taken back: the served line then goes on.
+    """
+    schema = open_source(settings.ingest, settings.schema).schema()
+    change = _change_since(found["parent"], schema, settings)
+    new = not plan_path(found["day"]).exists()
+    if found["restart"] and new and not _change_since(found["champion"], schema, settings).carved_fits:
+        why = f"no restart ({found['restart']}): nothing of champion {found['champion']}'s network fits"
+        found = {**found, "served": found["parent"], "restart": None, "no_restart": why}
+        restore_day(found)
+    return {**found, "change": None if change.is_none else change.to_json()}
+
+
+def _change_since(day: str, schema: Schema, settings: Settings) -> Change:
+    model, features = (Path(folder) / MANIFEST for folder in (f"models/{day}/pruned", f"data/features/{day}"))
+    with understood(model):
+        before = Structure.of(read_json(model)["lines"]["dense"]["shape"])
+    with understood(features):
+        old = Schema.from_json(read_json(features)["schema"])
+    return change_of(before, kinds(old), schema, settings.model, other_changes(old, schema))
+
+
 def keep_digests(found: dict[str, Any]) -> None:
-    """Write the plan, with the digests of what it reads of other days; once they are all here."""
-    if not plan_path(found["day"]).exists():
-        digests = {path: manifest_digest(Path(path)) for path in foreign_inputs(found)}
-        write_json(plan_path(found["day"]), {**found, "settings": sha256(Path("params.yaml")), "inputs": digests})
+    """Write the plan, with the digests of what it reads of other days; once they are all here.
+
+    A plan that exists stays, but for what `params.yaml` changes of the schema or the network by now.
+    """
+    path = plan_path(found["day"])
+    if not path.exists() or read_json(path).get("change") != found.get("change"):
+        digests = found.get("inputs") or {each: manifest_digest(Path(each)) for each in foreign_inputs(found)}
+        write_json(path, {**found, "settings": sha256(Path("params.yaml")), "inputs": digests})
+
+
+def check_change(found: dict[str, Any], settings: Settings) -> None:
+    """Raise if `params.yaml` now asks for another schema or network than the day was planned for.
+
+    Raises:
+        LineageError: it does; nothing that changes is learned without being named in the plan.
+    """
+    if found["settings"] == sha256(Path("params.yaml")):
+        return
+    if with_change(found, settings)["change"] != found.get("change"):
+        raise LineageError(
+            f"{found['day']} was planned for another schema or section model than params.yaml has now, and a change "
+            f"must stand in the plan: restore them, or plan again with: recprune run --day {found['day']} --only plan"
+        )
 
 
 def check_digests(found: dict[str, Any]) -> None:
@@ -72,7 +128,11 @@ def check_digests(found: dict[str, Any]) -> None:
     Raises:
         DamagedArtefactError: an artefact is missing or was replaced since the plan was made.
     """
-    for path, digest in found["inputs"].items():
+    with understood(plan_path(found["day"])):
+        inputs = {str(path): str(digest) for path, digest in found["inputs"].items()}
+        if unnamed := [path for path in foreign_inputs(found) if path not in inputs]:
+            raise ValueError(f"it has no digest of {unnamed[0]}")
+    for path, digest in inputs.items():
         if manifest_digest(Path(path)) != digest:
             raise DamagedArtefactError(
                 f"{path} is not what it was when {found['day']} was planned: it was replaced or rebuilt. "
@@ -127,6 +187,16 @@ def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str
                 f"{day} cannot be planned: {state.day} has a verdict but is not stored. "
                 f"Finish it with: recprune run --day {state.day}"
             )
+
+
+def _check_mature(day: str, delay: int) -> None:
+    """Refuse a day whose labels still come in; without a delay the source alone says what there is."""
+    complete, today = add_days(day, delay), datetime.now(UTC).date().isoformat()
+    if delay and today <= complete:
+        raise LineageError(
+            f"{day} cannot be planned: its labels are complete when {complete} is over (schema.label_delay_days is "
+            f"{delay}), and today is {today} (UTC). Run it from {add_days(complete, 1)} on."
+        )
 
 
 def _restart_reason(before: Sequence[DayState], parent: str, champion: str, settings: PlanSettings) -> str | None:

@@ -8,7 +8,7 @@ import polars as pl
 
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
-from recprune.files import open_artefact, write_json
+from recprune.files import MANIFEST, open_artefact, understood, write_json
 from recprune.lowering.measured import measured_time
 from recprune.metrics.intervals import paired
 from recprune.metrics.pooled import pooled
@@ -38,7 +38,8 @@ def prune(
     schema = Schema.from_json(open_artefact(features, "features", day)["schema"])
     open_artefact(scores, "scores", day)
     scored = pl.read_parquet(scores / "scores.parquet")
-    control = Control.from_json(manifest["control"])
+    with understood(trained / MANIFEST):
+        control = Control.from_json(manifest["control"])
     before = mask_of(lines["served"], lines["dense"].shape)
     measured, table = measured_time(settings.prune, schema)
     budget = budget_for(lines["dense"].shape, settings.prune, measured)

@@ -1,24 +1,32 @@
 """Train: every line scores the day first and learns it later, from the parent's full state."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from recprune.data.change import kind
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import parse_day
-from recprune.environment import environment
-from recprune.errors import DamagedArtefactError, RecpruneError
-from recprune.files import artefact, open_artefact
+from recprune.environment import code_digest, environment
+from recprune.errors import DamagedArtefactError
+from recprune.files import artefact, manifest_digest, open_artefact
 from recprune.metrics.scores import probability
+from recprune.model.change import NUMERIC, Change, Structure, change_of
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line, grow_rows
+from recprune.model.refit import refit, refit_carved
 from recprune.model.restore import check_restore, remap_rows
-from recprune.model.shape import dense_shape
+from recprune.model.shape import Shape, dense_shape
 from recprune.model.threads import use_threads
 from recprune.progress import Progress
+from recprune.pruning.control import Control, start_carving
 from recprune.settings import Settings, TrainSettings
+from recprune.training.midway import Checkpoints, train_facts
 from recprune.training.scoring import mean_log_loss, score
 from recprune.training.together import learn_together
 
@@ -46,17 +54,37 @@ def train(
     about = open_artefact(features, "features", day)
     schema = Schema.from_json(about["schema"])
     lines, parent = load_lines(parent_model)
-    _check_shape(lines["dense"], schema, settings)
-    _check_rows(lines["dense"], about["parent_sizes"], features)
     for sentence in _check_restored(lines, parent["tail_loss"], parent["day"], parent_features):
         print(sentence)  # noqa: T201
-    if served_model != parent_model:
-        lines["served"] = _restart(served_model, served_vocabulary, parent_vocabulary, schema, settings)
-    _write_scores(lines, FeatureSet.load(features / "score"), day, scores)
-    finite = _learn_all(lines, FeatureSet.load(features / "learn"), about["sizes"], day, settings.train)
-    state = {"control": parent["control"], "finite": finite, "restarted": served_model != parent_model}
-    state["environment"] = environment(settings.train.threads)
-    save_lines(trained, day, lines, state)
+    known = Vocabulary.read(parent_vocabulary)
+    wanted = _Wanted(settings, schema, known.fitted(schema), day)
+    control, refitted = _refit(lines, Control.from_json(parent["control"]), known, wanted)
+    _check_rows(lines["dense"], about["parent_sizes"], features)
+    champions = served_model != parent_model and _restart(lines, served_model, served_vocabulary, wanted)
+    read = (features, parent_model, parent_vocabulary, served_model, served_vocabulary)
+    with checkpoints(day, read, settings) as kept:
+        _write_scores(lines, FeatureSet.load(features / "score"), scores, kept)
+        finite = _learn_all(lines, FeatureSet.load(features / "learn"), about["sizes"], settings.train, kept)
+        state = {"control": control.to_json(), "finite": finite, "restarted": refitted or champions}
+        state["environment"] = environment(settings.train.threads)
+        save_lines(trained, day, lines, state)
+
+
+def checkpoints(day: str, read: Sequence[Path], settings: Settings) -> Checkpoints:
+    """Return the checkpoints of a day's passes, of use only to the same code on the same inputs."""
+    train = settings.train
+    key = {
+        "inputs": {str(path): manifest_digest(path) for path in read},
+        "settings of train": train_facts(train),
+        "settings of model": asdict(settings.model),
+        "threads, CPU class or libraries": environment(train.threads),
+        "code": code_digest(),
+    }
+    return Checkpoints(day, key, minutes=train.checkpoint_minutes, threads=train.threads, say=_say)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 def day_seed(seed: int, day: str) -> int:
@@ -64,14 +92,44 @@ def day_seed(seed: int, day: str) -> int:
     return seed * 1_000_003 + parse_day(day).toordinal()
 
 
-def _check_shape(dense: Line, schema: Schema, settings: Settings) -> None:
-    wanted = dense_shape(schema, settings.model)
-    if dense.shape != wanted:
-        raise RecpruneError(
-            f"params.yaml: model asks for {wanted.layers()}, "
-            f"the parent's dense network is {dense.shape.layers()}; a warm start keeps the shape: "
-            "restore the section model, or start a new workspace with recprune init."
-        )
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the day's lines must be like."""
+
+    settings: Settings
+    schema: Schema
+    vocabulary: Vocabulary
+    """The parent's, for the day's schema."""
+    day: str
+
+    @property
+    def shape(self) -> Shape:
+        """Return the dense network's shape."""
+        return dense_shape(self.schema, self.settings.model)
+
+    def change(self, dense: Line, known: Vocabulary) -> Change:
+        """Compare a dense network, and the vocabulary that its rows follow, with what is wanted."""
+        was = {f.name: kind(f) for f in known.features} | dict.fromkeys(dense.shape.numeric, NUMERIC)
+        return change_of(Structure.of(dense.shape.to_json()), was, self.schema, self.settings.model)
+
+
+def _refit(lines: dict[str, Line], control: Control, known: Vocabulary, wanted: _Wanted) -> tuple[Control, bool]:
+    """Fit the parent's lines, in place, to a changed schema or model; returns whether the served line is a new one.
+
+    A challenger under way starts over from the dense line, which knows the new features.
+    """
+    change, target = wanted.change(lines["dense"], known), wanted.shape
+    if change.is_none and lines["dense"].shape == target:
+        return control, False
+    for sentence in change.sentences():
+        print(sentence)  # noqa: T201
+    sizes, seed = wanted.vocabulary.sizes(), day_seed(wanted.settings.train.seed, wanted.day)
+    fitted = refit(lines["dense"], lines["served"], target, sizes, change, seed)
+    lines |= {"dense": fitted.dense, "served": fitted.served}
+    if not (fitted.restarted or control.phase != "none"):
+        return control, False
+    lines["challenger"] = fitted.dense.copy()
+    return start_carving(control, wanted.day, "the schema or the section model changed"), fitted.restarted
 
 
 def _check_rows(dense: Line, sizes: list[int], features: Path) -> None:
@@ -93,27 +151,46 @@ def _check_restored(
     ]
 
 
-def _restart(model: Path, old: Path, new: Path, schema: Schema, settings: Settings) -> Line:
-    """Return the champion's served line with the rows of the parent's vocabulary."""
-    line = load_lines(model)[0]["served"]
-    remap_rows(line, Vocabulary.load(old, schema), Vocabulary.load(new, schema), settings.train.seed)
-    return line
+def _restart(lines: dict[str, Line], model: Path, vocabulary: Path, wanted: _Wanted) -> bool:
+    """Put the champion's served line, with the rows of the parent's vocabulary, in the served line's place.
+
+    Returns:
+        Whether it did: a champion whose network has another structure cannot go on.
+    """
+    champion, about = load_lines(model)
+    line, known = champion["served"], Vocabulary.read(vocabulary)
+    change, seed = wanted.change(champion["dense"], known), wanted.settings.train.seed
+    old = known.fitted(wanted.schema)
+    if not (change.is_none and champion["dense"].shape == wanted.shape):
+        found = refit_carved(champion["dense"], line, wanted.shape, old.sizes(), change, seed)
+        if found is None:
+            print(f"the served line goes on: that of {about['day']} has another structure")  # noqa: T201
+            return False
+        line = found
+    remap_rows(line, old, wanted.vocabulary, seed)
+    lines["served"] = line
+    return True
 
 
-def _write_scores(lines: dict[str, Line], events: FeatureSet, day: str, path: Path) -> None:
-    columns = {f"p_{name}": probability(score(line, events)) for name, line in lines.items()}
+def _write_scores(lines: dict[str, Line], events: FeatureSet, path: Path, kept: Checkpoints) -> None:
+    columns = {
+        f"p_{name}": probability(kept.once(f"scores.{name}", partial(score, line, events)))
+        for name, line in lines.items()
+    }
     table = pl.DataFrame({"row_hash": events.row_hash, "label": events.label, **columns})
-    with artefact(path, "scores", day, {"lines": list(lines)}) as folder:
+    with artefact(path, "scores", kept.day, {"lines": list(lines)}) as folder:
         table.write_parquet(folder / SCORES)
 
 
-def _learn_all(lines: dict[str, Line], events: FeatureSet, sizes: list[int], day: str, settings: TrainSettings) -> bool:
+def _learn_all(
+    lines: dict[str, Line], events: FeatureSet, sizes: list[int], settings: TrainSettings, kept: Checkpoints
+) -> bool:
     """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
     for line in lines.values():
-        grow_rows(line, sizes, day_seed(settings.seed, day))
+        grow_rows(line, sizes, day_seed(settings.seed, kept.day))
     before = {name: line.copy() for name, line in lines.items()}
     with Progress("train", len(events) * len(lines)) as progress:
-        broken = learn_together(lines, events, settings, day_seed(settings.seed, day), progress.to)
+        broken = learn_together(lines, events, settings, day_seed(settings.seed, kept.day), progress.to, kept=kept)
         progress.to(len(events) * len(lines))
     for name, error in broken.items():
         print(f"{name} keeps its parent's weights: {error}")  # noqa: T201

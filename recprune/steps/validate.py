@@ -8,14 +8,18 @@ from typing import Any
 from recprune.data.expectations import Expectation, expectations
 from recprune.data.partition import Partition, open_partition
 from recprune.data.profile import Profile, measure
+from recprune.data.proposal import new_columns, proposed_diff
+from recprune.data.sources.catalog import open_source
 from recprune.data.verdict import VERDICT
 from recprune.data.vocabulary import Vocabulary
-from recprune.errors import RecpruneError
-from recprune.files import artefact, open_artefact, read_json, write_json
+from recprune.files import artefact, open_artefact, read_json, write_json, write_text
 from recprune.settings import Settings, ValidateSettings
 
 _PROFILES = "profiles.json"
 _WIDEN = " If the data are right, widen the bounds in params.yaml, section validate, for the days to come."
+DIFF = "params.diff"
+"""The change of params.yaml that would follow the day's columns; empty if there is none. Nothing applies it."""
+_SHOWN = 40
 _LISTED = 3
 """Reasons that the verdict's sentence names; the file lists them all."""
 
@@ -32,31 +36,39 @@ def validate(
 ) -> None:
     """Write the day's verdict, and the last good profiles, the day's own included if it is good."""
     partition = open_partition(events, day)
-    vocabulary = Vocabulary.load(parent_vocabulary, partition.schema)
+    vocabulary = Vocabulary.read(parent_vocabulary).fitted(partition.schema)
     open_artefact(parent_profiles, "profiles")
     earlier = read_json(parent_profiles / _PROFILES)[-settings.validate.window :]
-    _check_numbers(partition, earlier)
-    today = measure(partition, vocabulary, earlier)
+    today = measure(partition, vocabulary, earlier) | {"columns": sorted(partition.columns)}
     wanted = expectations(today, earlier, settings.validate)
     suite, passed = judge(day, wanted)
     verdict = _verdict(partition, wanted, passed)
     good = verdict["verdict"] == "good"
     save_profiles([*earlier, today] if good else earlier, settings.validate, profiles, day, today)
+    new = new_columns(partition.columns, partition.schema, earlier[-1].get("columns") if earlier else None)
+    diff = _proposal(settings, partition, new)
+    verdict["proposal"] = diff
+    verdict["sentence"] += _told(diff, new, validation)
     validation.mkdir(parents=True, exist_ok=True)
+    write_text(validation / DIFF, diff)
     write_json(validation / "suite.json", suite)
     write_json(validation / VERDICT, verdict)
 
 
-def _check_numbers(partition: Partition, earlier: list[Profile]) -> None:
-    """Raise if the earlier days had other numeric features; the vocabulary tells of the categorical ones."""
-    today = [f.name for f in partition.schema.numeric]
-    before = list(earlier[-1]["numeric"]) if earlier else today
-    if today != before:
-        raise RecpruneError(
-            f"{partition.day} has the numeric features {', '.join(today) or 'none'}, "
-            f"{earlier[-1]['day']} had {', '.join(before) or 'none'}; the schema changed: "
-            "start a new workspace with recprune init, or restore the schema."
-        )
+def _proposal(settings: Settings, partition: Partition, new: list[str]) -> str:
+    """Return the change of params.yaml that would follow the day's columns, where the schema stands there."""
+    if settings.ingest.source != "files" or settings.schema is None:
+        return ""
+    typed = open_source(settings.ingest, settings.schema).text is False
+    text = Path("params.yaml").read_text(encoding="utf-8")
+    return proposed_diff(text, partition.columns, partition.schema, new, typed=typed)
+
+
+def _told(diff: str, new: list[str], validation: Path) -> str:
+    listed = ", ".join(repr(name)[:_SHOWN] for name in new[:_LISTED]) + (" and more" if len(new) > _LISTED else "")
+    told = f" New columns, which nothing reads: {listed}." if new else ""
+    way = f" If the schema changed for good: git apply {validation / DIFF} makes params.yaml follow it."
+    return told + (way if diff else "")
 
 
 def save_profiles(good: list[Profile], rules: ValidateSettings, path: Path, day: str, today: Profile) -> None:

@@ -1,6 +1,7 @@
 """One incremental pass: every row once, in a seeded order; Adam for layers, for rows a row-wise Adagrad that forgets.
 
-Legend: B rows of a batch, F categorical features, D embedding width, U distinct table rows of a batch.
+Legend: B rows of a batch, F categorical features, S ids that are looked up per row, D embedding width, U distinct table
+rows of a batch.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from recprune.model.line import Line, learn_scale
 from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
 from recprune.training.hooks import Hook, StepView
+from recprune.training.midway import LineCheckpoints, Midway
 
 START = 0.25
 """Gradient of a row's summed loss, root mean square over its columns, that every table row is taken to have had.
@@ -46,6 +48,8 @@ def learn(
     progress: Callable[[int, int], None] | None = None,
     hook: Hook | None = None,
     share: float = 1.0,
+    *,
+    kept: LineCheckpoints | None = None,
 ) -> PassReport:
     """Train a line on events, each once, in place; measure the importance of its groups.
 
@@ -57,6 +61,8 @@ def learn(
         progress: called with rows done and rows in all.
         hook: what a policy does in every step.
         share: of the day's pass that these events are; the table's rows forget by as much.
+        kept: checkpoints of this pass: it goes on from the last one, and keeps more. Its `key` must hold all that
+            the pass follows from; a hook has nothing of its own beyond the line's `masks` and `extra`.
 
     Raises:
         NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied, the line
@@ -64,17 +70,25 @@ def learn(
     """
     if len(events) == 0:
         return PassReport(0, 0, float("nan"))
-    learn_scale(line, events.numbers)
-    line.moments["embedding.square"].mul_(settings.embedding_memory**share)
+    begun = kept.restore(line) if kept else None
+    if begun is None:
+        learn_scale(line, events.numbers)
+        line.moments["embedding.square"].mul_(settings.embedding_memory**share)
     order = np.random.default_rng(seed).permutation(len(events))
-    running, total = _Pass(line, settings, hook), 0.0
+    running, total, first = _Pass(line, settings, hook), 0.0, 0
+    if begun is not None:
+        running.importance, running.begins = begun.importance, False
+        total, first = begun.loss, begun.batches
     starts = range(0, len(order), settings.batch)
     try:
-        for done, start in enumerate(starts):
+        for done, start in enumerate(starts[first:], first):
             part = events.rows(np.sort(order[start : start + settings.batch]))
             total += running.step(part) * len(part)
             if progress and done % 16 == 0:
                 progress(start, len(order))
+            if kept and kept.is_due():
+                running.keep_state()
+                kept.keep(line, Midway(done + 1, total, running.importance))
     finally:
         running.keep_state()
     running.keep_importance(len(order))
@@ -94,14 +108,16 @@ class _Pass:
     def step(self, part: FeatureSet) -> float:
         """Take one step; returns the batch's mean loss before it."""
         line = self.line
-        rows = line.look_up(torch.from_numpy(part.ids))  # (B, F)
-        embedded = line.weights["embedding"][rows].requires_grad_()  # (B, F, D)
+        rows, factor = line.look_up(torch.from_numpy(part.ids))  # (B, S)
+        looked_up = line.weights["embedding"][rows].requires_grad_()  # (B, S, D)
+        embedded = network.pooled(line.shape, looked_up, factor)  # (B, F, D)
         numbers = line.standardize(torch.from_numpy(part.numbers))
         kept: Tensors = {}
         layers = self._effective()
         logit = network.logits(line.shape, layers, embedded, numbers, kept)
-        loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label))
-        gradients = torch.autograd.grad(loss, [*layers.values(), embedded, *kept.values()])
+        label, weight = torch.from_numpy(part.label), torch.from_numpy(part.weight)
+        loss = functional.binary_cross_entropy_with_logits(logit, label, weight)
+        gradients = torch.autograd.grad(loss, [*layers.values(), looked_up, *kept.values()])
         _check_finite(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
         self._move(dict(zip(layers, gradients, strict=False)))
         _move_rows(line, rows, gradients[len(layers)], self.settings)
@@ -176,7 +192,7 @@ def _move_rows(line: Line, rows: Tensor, gradient: Tensor, settings: TrainSettin
     G₀ = (START / batch)², as g is of the batch's mean loss. At the beginning of a day's pass every G was multiplied
     by `embedding_memory`: with Adagrad's sum over all time (Duchi et al. 2011) rows stop following the drift.
     """
-    touched, inverse = torch.unique(rows.flatten(), return_inverse=True)  # (U,), (B·F,)
+    touched, inverse = torch.unique(rows.flatten(), return_inverse=True)  # (U,), (B·S,)
     summed = torch.zeros(len(touched), gradient.shape[2])
     summed.index_add_(0, inverse, gradient.flatten(0, 1))
     square = line.moments["embedding.square"]

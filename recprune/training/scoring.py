@@ -19,9 +19,9 @@ def score(line: Line, events: FeatureSet) -> NDArray[np.float64]:
     found = [np.zeros(0, np.float64)]
     for start in range(0, len(events), BATCH):
         part = events.rows(slice(start, start + BATCH))
-        rows = line.look_up(torch.from_numpy(np.array(part.ids)))  # (B, F)
+        rows, factor = line.look_up(torch.from_numpy(np.array(part.ids)))  # (B, S)
         numbers = line.standardize(torch.from_numpy(np.array(part.numbers)))
-        embedded = line.weights["embedding"][rows]  # (B, F, D)
+        embedded = network.pooled(line.shape, line.weights["embedding"][rows], factor)  # (B, F, D)
         found.append(network.logits(line.shape, weights, embedded, numbers).double().numpy())
     return np.concatenate(found)
 

@@ -15,6 +15,7 @@ from recprune.model.line import Line
 from recprune.model.threads import use_threads
 from recprune.settings import TrainSettings
 from recprune.training.incremental import learn
+from recprune.training.midway import Checkpoints
 
 
 def learn_together(
@@ -23,6 +24,8 @@ def learn_together(
     settings: TrainSettings,
     seed: int,
     progress: Callable[[int], None],
+    *,
+    kept: Checkpoints | None = None,
 ) -> dict[str, NotFiniteError]:
     """Give each line one pass over the events, in place.
 
@@ -34,6 +37,7 @@ def learn_together(
         settings: learning rates, batch size, threads.
         seed: of the order, the same for all lines.
         progress: called with the rows that all lines together have done.
+        kept: checkpoints, from which every pass goes on where it was.
 
     Returns:
         By name what made a line non-finite; such a line holds what the batches before taught and must not
@@ -49,7 +53,7 @@ def learn_together(
 
         use_threads(settings.threads)  # OpenMP keeps the number per thread
         try:
-            learn(lines[name], events, settings, seed, at)
+            learn(lines[name], events, settings, seed, at, kept=kept.of(name) if kept else None)
             check_sound(name, lines[name])
         except NotFiniteError as error:
             return error

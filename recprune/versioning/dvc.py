@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 
-from recprune.errors import RecpruneError
+from recprune.errors import DISK_FULL, RecpruneError
 from recprune.files import SCRATCH
+from recprune.printable import told
 from recprune.progress import MARKED
 
 _DVC = (sys.executable, "-m", "dvc")
@@ -45,8 +47,8 @@ def repro(arguments: Sequence[str], hear: Callable[[str], None], keep_open: Sequ
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [*_DVC, "repro", *arguments]
     environment = _environment() | {MARKED: "1", "PYTHONUNBUFFERED": "1"}
-    with log.open("a", encoding="utf-8") as file:
-        file.write(f"$ dvc repro {' '.join(arguments)}\n")
+    with log.open("ab", buffering=0) as file:
+        _log(file, f"$ dvc repro {' '.join(arguments)}\n")
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -57,10 +59,20 @@ def repro(arguments: Sequence[str], hear: Callable[[str], None], keep_open: Sequ
             pass_fds=keep_open,
         )
         assert process.stdout is not None
-        for line in process.stdout:
-            file.write(line)
-            hear(line.rstrip("\n"))
+        for raw in process.stdout:
+            line = told(raw.rstrip("\n"))
+            _log(file, f"{line}\n")
+            hear(line)
         return process.wait() == 0
+
+
+def _log(file: FileIO, line: str) -> None:
+    """Write a line at once; on a full disk the log has a gap, which must not end the day."""
+    try:
+        file.write(line.encode())
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
 
 
 def stale_stages(stages: Sequence[str]) -> list[str]:
@@ -85,15 +97,28 @@ def remote_folder() -> Path | None:
     return Path(".dvc", url) if url and "://" not in url else None
 
 
-def get(path: str, revision: str) -> None:
-    """Put one path of a revision of this workspace into its place, from the cache or the remote.
+def cache_folder() -> Path:
+    """Return where DVC keeps what it has versioned."""
+    return Path(dvc("cache", "dir").strip())
+
+
+def use_cache(folder: Path, remote: Path | None) -> None:
+    """Let a clone (the current directory) use a workspace's cache, and its remote where that is a folder."""
+    dvc("cache", "dir", "--local", str(folder.resolve()))
+    if remote is not None:
+        name = dvc("config", "core.remote").strip()
+        dvc("remote", "modify", "--local", name, "url", str(remote))
+
+
+def get(path: str, revision: str, repository: Path = Path()) -> None:
+    """Put one path of a revision of a workspace (this one) into its place here, from the cache or the remote.
 
     It arrives aside and then replaces what is there as a whole.
     """
     aside = SCRATCH / "aside" / path.replace("/", "_")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
-    dvc("get", ".", path, "--rev", revision, "--out", str(aside))
+    dvc("get", str(repository), path, "--rev", revision, "--out", str(aside))
     shutil.rmtree(path, ignore_errors=True)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     aside.rename(path)

@@ -1,15 +1,26 @@
 """Git as a command, in one folder."""
 
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from recprune.errors import RecpruneError
 from recprune.lock import hold
 
 TAG = "day/"
+WRITING = Path(".recprune/git-writes")
+"""Is there while git changes something for recprune; still there afterwards: it was killed."""
+_PATIENCE = 10.0
+"""Seconds that a git which outlived the command that started it has to end by itself."""
 _IDENTITY = ("-c", "user.name=recprune", "-c", "user.email=recprune@localhost")
+
+
+class _GitKilledError(RecpruneError):
+    """Git was killed, alone: what it locked stays locked."""
 
 
 def git(*arguments: str, cwd: Path | None = None) -> str:
@@ -20,6 +31,12 @@ def git(*arguments: str, cwd: Path | None = None) -> str:
     """
     identity = () if _has_identity(cwd) else _IDENTITY
     done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    if done.returncode < 0:
+        name = signal.Signals(-done.returncode).name
+        raise _GitKilledError(
+            f"git {' '.join(arguments)} was ended by {name} in {(cwd or Path()).resolve()}; nothing is lost: "
+            "give the same command again."
+        )
     if done.returncode:
         said = (done.stderr or done.stdout).strip()
         raise RecpruneError(f"git {' '.join(arguments)} failed in {(cwd or Path()).resolve()}: {said}")
@@ -39,7 +56,7 @@ def stored_days(cwd: Path | None = None) -> set[str]:
 def commit(paths: Sequence[str], message: str) -> bool:
     """Commit the given paths, those of them that exist; returns whether there was anything to commit."""
     there = [path for path in paths if Path(path).exists()]
-    with hold("git", f"git commit: {message.partition(chr(10))[0]}", wait=True):  # a rollback may meet a day's store
+    with _writing(f"git commit: {message.partition(chr(10))[0]}"):
         git("add", "--all", "--", *there)
         if not git("diff", "--cached", "--name-only", "--", *there).strip():
             return False
@@ -50,7 +67,51 @@ def commit(paths: Sequence[str], message: str) -> bool:
 def tag(day: str) -> None:
     """Tag the present commit as a stored day, if it is not yet."""
     if day not in stored_days():
-        git("tag", f"{TAG}{day}")
+        with _writing(f"git tag {TAG}{day}"):
+            git("tag", f"{TAG}{day}")
+
+
+@contextmanager
+def _writing(command: str) -> Iterator[None]:
+    """Let nobody else of ours change git (a rollback may meet a day's store); first clear what a kill left."""
+    with hold("git", command, wait=True):
+        if WRITING.exists():
+            _remove_left_locks()
+        WRITING.touch()
+        killed = False
+        try:
+            yield
+        except _GitKilledError:
+            killed = True
+            raise
+        finally:
+            if not killed:
+                WRITING.unlink(missing_ok=True)
+
+
+def _remove_left_locks() -> None:
+    """Remove the lock files of a git that was killed, which no git ever removes.
+
+    Only after a kill of our own: at any other time somebody is at work.
+    """
+    folder = Path(git("rev-parse", "--git-dir").strip())
+    names = ("index.lock", "HEAD.lock", "packed-refs.lock")
+    left = [*(folder / name for name in names), *(folder / "refs").rglob("*.lock")]
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until and any(path.exists() for path in left):
+        time.sleep(0.1)
+    for path in left:
+        path.unlink(missing_ok=True)
+
+
+def changed(*paths: str) -> list[str]:
+    """Return the files below paths that are not as the last commit has them, sorted; new ones are not among them."""
+    return sorted(git("diff", "--name-only", "-z", "HEAD", "--", *paths).split("\0")[:-1])
+
+
+def clone(folder: Path, tag: str) -> None:
+    """Clone the repository at a tag; nothing of it is shared that either could change."""
+    git("-c", "advice.detachedHead=false", "clone", "--quiet", "--branch", tag, str(Path.cwd()), str(folder))
 
 
 def push() -> None:

@@ -58,4 +58,24 @@ def _stages() -> dict[str, Any]:
     file = Path("dvc.yaml")
     if not file.exists():
         raise RecpruneError(f"{Path.cwd()} is not a workspace: dvc.yaml is missing; make one with: recprune init DIR")
-    return dict(yaml.safe_load(file.read_text(encoding="utf-8"))["stages"])
+    try:
+        stages = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
+        for name in STAGES:
+            paths = [*stages[name]["outs"], *stages[name].get("deps", [])]
+            if wrong := [path for path in paths if not isinstance(path, str) and not _is_out(path)]:
+                raise ValueError(f"stage {name} names {wrong[0]!r}, which is no path")
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise RecpruneError(
+            f"{file} is not the pipeline of recprune's steps ({told}); bring back the stored one with: "
+            f"git checkout -- {file}"
+        ) from None
+    return {name: stages[name] for name in STAGES}
+
+
+def _is_out(path: object) -> bool:
+    """Say whether it is a path with options, as in `reports/x: {cache: false}`."""
+    if not isinstance(path, dict) or len(path) != 1:
+        return False
+    name, options = next(iter(path.items()))
+    return isinstance(name, str) and isinstance(options, dict)

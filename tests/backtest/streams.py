@@ -13,10 +13,11 @@ from recprune.backtest.policies import choose
 from recprune.backtest.stream import Stream, decode
 from recprune.backtest.trial import Record, Schedule, Trial
 from recprune.data.schema import Schema
+from recprune.data.simulator.settings import SimulatorSettings
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.days import days_between
-from recprune.settings import Settings, SimulatorSettings
+from recprune.settings import Settings
 from tests.makers import SCHEMA, settings, stream
 
 DAYS = list(days_between("2024-01-01", "2024-01-14"))

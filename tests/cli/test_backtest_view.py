@@ -55,7 +55,7 @@ def test_intervals_are_broken_below_their_difference() -> None:
 
 
 def test_what_was_left_out_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    narrow = backtest_view.Console(force_terminal=True, width=80, highlight=False, markup=False, soft_wrap=True)
+    narrow = backtest_view.Terminal(force_terminal=True, width=80, soft_wrap=True)
     monkeypatch.setattr(backtest_view, "out", narrow)
     show(WHOLE)
     printed = capsys.readouterr().out

@@ -9,10 +9,13 @@ import polars as pl
 import pytest
 
 from recprune.cli.main import app, main
-from recprune.data.schema import MISSING_INT
+from recprune.data.schema import MISSING_INT, many, number
 from recprune.errors import SettingsError
 from recprune.files import write_json
 from recprune.serving.scorer import Scorer
+from tests.lowering.served import served
+from tests.serving.test_scorer import BUNDLE
+from tests.serving.test_scorer import bundle as scored_by
 from tests.serving.test_verify import PLACE, ROWS, bundle
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -188,3 +191,41 @@ def test_verify_scores_rows_of_ones_own(suffix: str, capsys: pytest.CaptureFixtu
     assert (code, rows["verdict"], rows["text"][:19]) == (0, "passed", "p_click of 20 rows ")
     with pytest.raises(SettingsError, match=r"^rows\.txt: the name must end in "):
         app(["verify", str(PLACE), "--rows", "rows.txt"])
+
+
+LISTED = served(
+    (many("genres", most=2, separator=";"), number("born", reading="date"), number("new", reading="boolean"))
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.csv", "genres,born,new\nid 1;id 2;x,1970-01-03,true\n,,\n"),
+        ("rows.jsonl", '{"genres":["id 1","id 2","x"],"born":"1970-01-03","new":"yes"}\n{"genres":null}\n'),
+    ],
+)
+def test_lists_dates_and_booleans_are_read_from_text(name: str, text: str) -> None:
+    Path(name).write_text(text)
+    scorer = scored_by(LISTED)
+    want = scorer.score({"genres": [["id 1", "id 2"], []], "born": [2.0, np.nan], "new": [1.0, np.nan]})
+    assert run("score", str(BUNDLE), name, "--out", "scored.parquet") == 0
+    found = pl.read_parquet("scored.parquet")
+    assert found["p_click"].to_list() == pytest.approx(want.tolist())
+    assert found.columns == ["genres", "born", "new", "p_click"]
+
+
+def test_lists_of_parquet_are_kept_beside_their_probability() -> None:
+    pl.DataFrame({"genres": [["id 1"], None], "born": [date(1970, 1, 3), None], "new": [True, None]}).write_parquet(
+        "rows.parquet"
+    )
+    want = scored_by(LISTED).score({"genres": [["id 1"], []], "born": [2.0, np.nan], "new": [1.0, np.nan]})
+    assert run("score", str(BUNDLE), "rows.parquet", "--out", "scored.parquet") == 0
+    assert pl.read_parquet("scored.parquet")["p_click"].to_list() == pytest.approx(want.tolist())
+
+
+def test_text_that_is_no_such_value_is_said() -> None:
+    scored_by(LISTED)
+    Path("rows.csv").write_text("genres,born,new\nid 1,yesterday,true\n")
+    with pytest.raises(SettingsError, match=r"^rows\.csv: born is not a date: yesterday \(1 rows are such\)$"):
+        app(["score", str(BUNDLE), "rows.csv"])

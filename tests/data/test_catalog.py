@@ -7,8 +7,9 @@ import yaml
 import recprune
 from recprune.config import parse_settings
 from recprune.data.sources.catalog import open_source
+from recprune.data.sources.file_settings import FilesSettings
 from recprune.errors import SettingsError
-from recprune.settings import FeatureSettings, FilesSettings, IngestSettings, SchemaSettings, SourceName
+from recprune.settings import FeatureSettings, IngestSettings, SchemaSettings, SourceName
 
 SCHEMA = SchemaSettings(
     negative_sampling_rate=1.0,

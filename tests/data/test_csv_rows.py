@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.data.sources.csv_rows import read_csv, split_records
+from recprune.data.sources.csv_rows import Dialect, printable, read_csv, split_records
 from recprune.data.sources.source import RawBatch
 
 
@@ -136,3 +136,52 @@ def test_every_line_of_any_text_is_in_one_record_or_blank(text: str) -> None:
     starts = [line for line, _, _, _ in records]
     assert starts == sorted(set(starts))
     assert all(fields or fault for _, fields, _, fault in records)
+
+
+LETTERS = ['"', ",", "\t", "\n", "\r\n", "\r", "x", " ", "é", "\0", "\udce9"]
+LINES = [
+    "a,b\n",
+    "c,d\n",
+    "e,f\r\n",
+    '"q",r\n',
+    '"s,t"\n',
+    '"u\n',
+    'v"w,x\n',
+    "\n",
+    "y\n",
+    "é,z\n",
+    "p\tq\n",
+    '"p"\tq\n',
+]
+PIECES = [*LINES, *LINES, *LETTERS]
+DIALECTS = [Dialect(), Dialect(quotes=False), Dialect(separator="\t", quotes=False, columns=("p", "q"))]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.sampled_from(DIALECTS), st.integers(1, 9))
+def test_rows_read_together_are_those_that_are_read_one_by_one(
+    tmp_path_factory: pytest.TempPathFactory, text: str, dialect: Dialect, batch_rows: int
+) -> None:
+    text = text if dialect.columns else "a,b\n" + text
+    path = tmp_path_factory.mktemp("rows") / "rows.csv"
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    batches = list(read_csv(path, batch_rows, dialect))
+    assert all(len(b.lines) + len(b.broken) == batch_rows for b in batches[:-1])
+    good = [(n, *row.values()) for b in batches for n, row in zip(b.lines.tolist(), b.rows.to_pylist(), strict=True)]
+    broken = [(row.line, row.text) for b in batches for row in b.broken]
+    records = list(split_records(io.StringIO(text, newline=""), dialect))[0 if dialect.columns else 1 :]
+    is_good = [len(f) == 2 and not fault and "\udce9" not in t for _, f, t, fault in records]
+    assert good == [(n, *fields) for (n, fields, _, _), fine in zip(records, is_good, strict=True) if fine]
+    assert broken == [(n, printable(t)) for (n, _, t, _), fine in zip(records, is_good, strict=True) if not fine]
+
+
+def test_one_odd_line_among_many_costs_no_other(tmp_path: Path) -> None:
+    lines = [b"%d,x" % n for n in range(20_000)]
+    lines[12_345] = b'7,"quoted, with a comma"'
+    lines[3] = b"short"
+    batches = read(tmp_path, b"a,b\n" + b"\n".join(lines), batch_rows=15_000)
+    assert [(b.rows.num_rows, len(b.broken)) for b in batches] == [(14_999, 1), (5_000, 0)]
+    assert faults(batches[0]) == [(5, "wrong number of fields: 1, the header has 2", "short")]
+    values = [value for b in batches for value in b.rows["b"].to_pylist()]
+    assert values.count("x") == 19_998
+    assert values[12_344] == "quoted, with a comma"
+    assert [line for b in batches for line in b.lines.tolist()] == [n for n in range(2, 20_002) if n != 5]

@@ -70,13 +70,14 @@ def test_a_usual_day_meets_every_expectation() -> None:
         "user: share missing",
         "user: share of new ids",
         "user: distinct ids",
+        "user: share of the top id",
         "user: PSI",
     ]
 
 
 def test_before_3_good_days_the_settings_bounds_alone_hold() -> None:
     assert list(met(profile(), EARLIER[:2])) == list(met(profile(), []))[:5]
-    assert len(met(profile(), EARLIER[:3])) == 14
+    assert len(met(profile(), EARLIER[:3])) == 15
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,9 @@ def test_before_3_good_days_the_settings_bounds_alone_hold() -> None:
         ({"categorical__user__new": 0.0}, set()),
         ({"categorical__user__new": None}, set()),
         ({"categorical__user__unique": 99}, {"user: distinct ids"}),
-        ({"categorical__user__top": {"1": 0.02, "2": 0.98}}, {"user: PSI"}),
+        ({"categorical__user__top": {"1": 0.02, "2": 0.98}}, {"user: share of the top id", "user: PSI"}),
+        ({"categorical__user__top": {"1": 0.72, "2": 0.28}}, {"user: share of the top id"}),
+        ({"categorical__user__top": {"1": 0.7, "2": 0.3}}, set()),
     ],
 )
 def test_each_measure_has_its_bound(changes: dict[str, Any], failed: set[str]) -> None:
@@ -137,6 +140,68 @@ def test_a_feature_that_differs_every_day_is_no_sign_of_harm() -> None:
         profile(f"2024-01-0{n}", numeric__price__histogram=h) for n, h in enumerate(([1, 0], [0, 1], [1, 0]), 1)
     ]
     assert met(profile(numeric__price__histogram=[0, 1]), weekdays)["price: PSI"]
+
+
+FORTNIGHT = [profile(f"2024-01-{n:02}") for n in range(1, 15)]
+
+
+@pytest.mark.parametrize(
+    ("top", "good"),
+    [
+        ({"1": 0.4, "8": 0.3, "9": 0.3}, True),
+        ({"1": 0.385, "8": 0.3, "9": 0.315}, True),
+        ({"1": 0.38, "8": 0.3, "9": 0.32}, False),  # at least 1 - 0.6, less 4 · √(0.4 · 0.6 / 10,000) = 0.0196
+        ({"7": 0.3, "8": 0.3, "9": 0.4}, False),
+    ],
+)
+def test_some_popular_ids_may_go_and_most_at_once_may_not(top: dict[str, float], good: bool) -> None:
+    found = met(profile("2024-01-15", categorical__user__top=top), FORTNIGHT)
+    assert found["user: share of usual ids"] == good
+    assert "user: share of usual ids" not in met(profile("2024-01-07", categorical__user__top=top), FORTNIGHT[:6])
+
+
+def told(day: str, low: float, high: float, **changes: Any) -> Profile:
+    """Return a day on which the user 1 clicks less often than the user 2."""
+    return profile(day, base_rate=0.2, categorical__user__rates={"1": low, "2": high}, **changes)
+
+
+WEEK = [told(f"2024-01-0{n}", 0.1, 0.35) for n in range(1, 8)]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "good"),
+    [
+        (0.1, 0.35, True),
+        (0.14, 0.29, True),  # slope 0.6, at least 0.6 less four standard errors
+        (0.18, 0.23, False),  # 0.2: four of ten labels flipped
+        (0.2, 0.2, False),  # 0: ids renumbered, all of them
+        (0.35, 0.1, False),  # below 0: flipped
+    ],
+)
+def test_labels_must_follow_from_features_as_before(low: float, high: float, good: bool) -> None:
+    assert met(told("2024-01-08", low, high), WEEK)["agreement of labels with features"] == good
+
+
+def test_labels_that_stay_flipped_are_never_accepted_and_those_that_follow_less_are() -> None:
+    name = "agreement of labels with features"
+    assert not met(told("2024-03-01", 0.35, 0.1), WEEK)[name]
+    assert not met(told("2024-01-08", 0.17, 0.24), WEEK)[name]
+    assert met(told("2024-03-01", 0.17, 0.24), WEEK)[name]
+
+
+def test_a_small_day_may_agree_less() -> None:
+    assert not met(told("2024-01-08", 0.18, 0.23), WEEK)["agreement of labels with features"]
+    assert met(told("2024-01-08", 0.18, 0.23, rows=100), WEEK)["agreement of labels with features"]
+
+
+def test_a_stream_whose_labels_follow_from_other_ids_every_day_is_no_sign_of_harm() -> None:
+    restless = [told(f"2024-01-0{n}", *((0.1, 0.35) if n % 2 else (0.3, 0.05))) for n in range(1, 8)]
+    for low, high in ((0.1, 0.35), (0.3, 0.05)):
+        assert "agreement of labels with features" not in met(told("2024-01-08", low, high), restless)
+
+
+def test_profiles_of_before_there_were_click_rates_say_nothing_of_labels() -> None:
+    assert "agreement of labels with features" not in met(told("2024-01-05", 0.35, 0.1))
 
 
 def test_profiles_are_not_changed() -> None:

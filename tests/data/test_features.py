@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from recprune.data.features import FeatureSet, calibrating_half, encode
 from recprune.data.schema import Feature, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
+from recprune.errors import DamagedArtefactError
 from tests.makers import SCHEMA, day_of, read, row, stream
 
 ARRAYS = ("ids", "numbers", "label", "row_hash")
@@ -44,7 +45,7 @@ def test_arrays_survive_the_disk_and_are_mapped(tmp_path: Path, features: tuple[
 def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     encode(read([row("a")]).events, SCHEMA, Vocabulary.empty(SCHEMA)).save(tmp_path / "score")
     np.save(tmp_path / "score/label.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="Array can't be memory-mapped: Python objects in dtype"):
+    with pytest.raises(DamagedArtefactError, match="Array can't be memory-mapped: Python objects in dtype"):
         FeatureSet.load(tmp_path / "score")
 
 

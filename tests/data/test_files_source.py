@@ -5,10 +5,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recprune.data.sources.files import FilesSource, matching
+from recprune.data.sources.file_settings import FilesSettings
+from recprune.data.sources.files import FilesSource
+from recprune.data.sources.places import matching
 from recprune.data.sources.source import MissingDayError
 from recprune.errors import SettingsError
-from recprune.settings import FeatureSettings, FilesSettings, SchemaSettings
+from recprune.settings import FeatureSettings, SchemaSettings
 
 DAY = date(2024, 1, 5)
 SCHEMA = SchemaSettings(
@@ -113,7 +115,7 @@ def test_globs_may_climb_descend_and_be_absolute(workspace: Path) -> None:
 def test_hidden_files_are_left_alone_unless_named(workspace: Path) -> None:
     (workspace / ".a.csv").write_text("user\n1\n")
     assert matching("logs/2024-01-05/*.csv") == []
-    assert matching("logs/2024-01-05/.a.csv") == [Path("logs/2024-01-05/.a.csv")]
+    assert matching("logs/2024-01-05/.a.csv") == ["logs/2024-01-05/.a.csv"]
 
 
 def test_all_problems_of_files_and_schema_are_reported_together() -> None:
@@ -123,7 +125,8 @@ def test_all_problems_of_files_and_schema_are_reported_together() -> None:
     assert str(caught.value).splitlines() == [
         (
             "params.yaml: ingest.files.path is 'logs/a**.csv'; it must hold {day}, or every day would "
-            "deliver the same rows: for example logs/{day}/*.parquet."
+            "deliver the same rows: for example logs/{day}/*.parquet. Where a file holds many days, set "
+            "ingest.files.days: by_time."
         ),
         "params.yaml: ingest.files.path is 'logs/a**.csv'; ** must stand alone: a/**/*.csv.",
         (
@@ -135,3 +138,25 @@ def test_all_problems_of_files_and_schema_are_reported_together() -> None:
             "that it may see."
         ),
     ]
+
+
+def test_text_in_parquet_that_is_no_utf8_breaks_off_with_a_sentence(workspace: Path) -> None:
+    whole = pa.table({"user": [3, 4], "item": ["abcd", "efgh"]})
+    pq.write_table(whole, workspace / "a.parquet", compression="none", use_dictionary=False, write_statistics=False)
+    damaged = (workspace / "a.parquet").read_bytes().replace(b"abcd", b"\xffbcd")
+    (workspace / "a.parquet").write_bytes(damaged)
+    with pytest.raises(MissingDayError, match=r"a\.parquet cannot be read \(.*[Ii]nvalid UTF8"):
+        list(parquet().read(DAY))
+
+
+def test_a_page_that_differs_from_its_checksum_breaks_off_with_a_sentence(workspace: Path) -> None:
+    whole = pa.table({"user": [123456789, 4]})
+    pq.write_table(
+        whole, workspace / "a.parquet", compression="none", use_dictionary=False, write_statistics=False,
+        write_page_checksum=True,
+    )  # fmt: skip
+    content = (workspace / "a.parquet").read_bytes()
+    at = content.index((123456789).to_bytes(8, "little"))
+    (workspace / "a.parquet").write_bytes(content[:at] + b"\x16" + content[at + 1 :])
+    with pytest.raises(MissingDayError, match=r"a\.parquet cannot be read \(.*CRC checksum verification failed"):
+        list(parquet().read(DAY))

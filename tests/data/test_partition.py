@@ -6,7 +6,7 @@ import pytest
 
 from recprune.data.partition import open_partition, write_partition
 from recprune.errors import DamagedArtefactError
-from recprune.files import manifest_digest, open_artefact
+from recprune.files import artefact, manifest_digest, open_artefact
 from tests.makers import DAY, NOON, SCHEMA, day_of, read, row, stored, stream
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -56,3 +56,22 @@ def test_another_days_partition_is_refused() -> None:
     write_partition(read([row("a")]), SCHEMA, "2024-01-05", "test", Path("events"), Path("rejected"))
     with pytest.raises(DamagedArtefactError, match=r"^events: day is '2024-01-05', expected '2024-01-06'; "):
         open_partition(Path("events"), "2024-01-06")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"counts": {"read": 5, "accepted": 1, "rejected": 0, "duplicate": 0, "late": 0}}, "do not add up"),
+        ({"counts": {"read": 1}}, "KeyError: 'accepted'"),
+        ({"schema": {}}, "KeyError: 'features'"),
+        ({"schema": {**SCHEMA.to_json(), "label": 1}}, "holds a name, or a type of a feature, that no schema has"),
+        ({"problems": None}, "TypeError: 'NoneType' object is not iterable"),
+    ],
+)
+def test_a_manifest_that_agrees_with_itself_alone_is_refused(changes: dict[str, object], told: str) -> None:
+    about = {"counts": dict.fromkeys(("read", "accepted", "rejected", "duplicate", "late"), 0), "reasons": {}}
+    with artefact(Path("events"), "events", str(DAY), {**about, "problems": [], "schema": SCHEMA.to_json(), **changes}):
+        pass
+    with pytest.raises(DamagedArtefactError, match=r"^events/manifest\.json holds something else ") as caught:
+        open_partition(Path("events"), str(DAY))
+    assert told in str(caught.value)

@@ -43,12 +43,14 @@ def test_a_small_day_by_hand() -> None:
         "max": 5,
         "edges": [1, 3],
         "histogram": pytest.approx([1 / 3, 1 / 3, 1 / 3]),
+        "rates": [1, 0, 1],
     }
     assert found["categorical"]["user"] == {
         "missing": 0.25,
         "unique": 3,
         "new": None,
         "top": {"5": 0.5, str(MISSING_INT): 0.25, "6": 0.25},
+        "rates": {"5": 0.5, str(MISSING_INT): 1, "6": 1},
     }
     assert found["categorical"]["item"]["top"] == {"a": 0.5, "": 0.25, "b": 0.25}
 
@@ -59,8 +61,9 @@ def test_an_empty_day_has_a_profile_too() -> None:
     assert found["numeric"]["price"] == dict.fromkeys(("missing", "mean", "std", "min", "max")) | {
         "edges": [],
         "histogram": [0],
+        "rates": [None],
     }
-    assert found["categorical"]["user"] == {"missing": None, "unique": 0, "new": None, "top": {}}
+    assert found["categorical"]["user"] == {"missing": None, "unique": 0, "new": None, "top": {}, "rates": {}}
 
 
 def test_a_number_that_is_missing_everywhere_has_no_mean() -> None:

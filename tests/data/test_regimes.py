@@ -10,16 +10,18 @@ import pytest
 from recprune.data.simulator.chance import Floats
 from recprune.data.simulator.regimes import REGIMES, regime_settings
 from recprune.data.simulator.rows import MICROSECONDS
+from recprune.data.simulator.settings import FaultSettings, SimulatorSettings, SwitchSettings
 from recprune.data.simulator.teacher import season
 from recprune.data.simulator.world import World, first_world, next_world
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.errors import SettingsError
-from recprune.settings import FaultSettings, SimulatorSettings
 
 BASE = SimulatorSettings(
     seed=7, first_day="2024-01-01", rows=1000, categorical=4, numeric=2, informative=4, ids=100, zipf=1.1,
     new_ids=0.03, hidden=3, hidden_turnover=0.125, informative_turnover=0.25, taste_drift=0.05,
-    base_rate=0.2, season=0.3, signal=1.7, faults=(FaultSettings(day="2024-01-02", name="column_gone", strength=1.0),),
+    base_rate=0.2, season=0.3, signal=1.7,
+    switches=(SwitchSettings(day="2024-01-03", feature="c00", informative=False),),
+    faults=(FaultSettings(day="2024-01-02", name="column_gone", strength=1.0),),
 )  # fmt: skip
 NAMES = tuple(REGIMES)
 TURNOVERS = ("inputs", "hidden", "ids")

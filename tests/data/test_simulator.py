@@ -9,18 +9,18 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import log_loss
 
-from recprune.data.simulator.rows import MICROSECONDS, popularity
+from recprune.data.simulator.rows import MICROSECONDS, first_slots, look_up, popularity
+from recprune.data.simulator.settings import FaultSettings, SimulatorSettings, SwitchSettings
 from recprune.data.simulator.world import World, first_world, next_world
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.sources.source import MissingDayError
 from recprune.errors import SettingsError
-from recprune.settings import FaultSettings, SimulatorSettings
 
 FIRST = date(2024, 1, 1)
 SMALL = SimulatorSettings(
     seed=7, first_day="2024-01-01", rows=1000, categorical=4, numeric=2, informative=4, ids=100, zipf=1.1,
     new_ids=0.03, hidden=16, hidden_turnover=0.125, informative_turnover=0.25, taste_drift=0.05,
-    base_rate=0.2, season=0.3, signal=1.5, faults=(),
+    base_rate=0.2, season=0.3, signal=1.5, switches=(), faults=(),
 )  # fmt: skip
 STILL = replace(SMALL, new_ids=0.0, hidden_turnover=0.0, informative_turnover=0.0, taste_drift=0.0)
 
@@ -99,6 +99,14 @@ def test_rows_come_in_batches_of_65536_in_order_of_time() -> None:
     assert midnight <= at[0] < at[-1] < midnight + MICROSECONDS
 
 
+@pytest.mark.parametrize("ids", [1, 2, 300, 60_000])
+def test_slots_are_looked_up_as_a_search_finds_them(ids: int) -> None:
+    shares = popularity(ids, 1.1)
+    uniform = np.concatenate([np.random.default_rng(ids).random(5000), shares[:-1], np.arange(0, 1, 1 / 4096)])
+    found = look_up(shares, first_slots(shares), uniform)
+    assert found.tolist() == np.searchsorted(shares, uniform, "right").tolist()
+
+
 def test_event_ids_are_unique_over_days() -> None:
     seen = np.concatenate([table(SMALL, n)["event_id"].to_numpy() for n in range(3)])
     assert len(np.unique(seen)) == 3000
@@ -141,6 +149,43 @@ def test_informative_features_are_exchanged_for_silent_ones() -> None:
     assert before.informative.sum() == after.informative.sum() == 4
     assert (before.informative & ~after.informative).sum() == 1  # 1 of 4
     assert len(SimulatorSource(SMALL).informative(day(1))) == 4
+
+
+def switch(feature: str, informative: bool, n: int) -> SwitchSettings:
+    return SwitchSettings(day=day(n).isoformat(), feature=feature, informative=informative)
+
+
+def test_features_go_silent_and_become_informative_on_their_dates() -> None:
+    settings = replace(STILL, informative=6, switches=(switch("c01", False, 2), switch("n00", False, 0)))
+    settings = replace(settings, switches=(*settings.switches, switch("c01", True, 4)))
+    heard = [SimulatorSource(settings).informative(day(n)) for n in range(6)]
+    without, all_of_them = ("c00", "c02", "c03", "n01"), ("c00", "c01", "c02", "c03", "n01")
+    assert heard == [all_of_them, all_of_them, without, without, all_of_them, all_of_them]
+    clean = replace(settings, switches=(switch("n00", False, 0),))
+    assert same(table(settings, 1), table(clean, 1))
+    ours, theirs = SimulatorSource(settings), SimulatorSource(clean)
+    assert (ours.teacher_p_click(day(2))[0] != theirs.teacher_p_click(day(2))[0]).any()
+    assert table(settings, 2)["c01"].equals(table(clean, 2)["c01"])
+
+
+def test_switches_that_cannot_be_are_reported() -> None:
+    found = (switch("c9", True, 1), switch("c00", False, -1), switch("c01", False, 1))
+    with pytest.raises(SettingsError) as caught:
+        SimulatorSource(replace(SMALL, informative=2, switches=found))
+    assert str(caught.value).splitlines() == [
+        (
+            "params.yaml: ingest.simulator.switches[0].feature is 'c9'; the simulator has no such feature: "
+            "they are c00 to n01."
+        ),
+        (
+            "params.yaml: ingest.simulator.switches[1].day is 2023-12-31, before first_day 2024-01-01: "
+            "it would never happen."
+        ),
+        (
+            "params.yaml: ingest.simulator.switches silence 2 features; of 2 informative ones at least one must be "
+            "left: raise informative or remove some."
+        ),
+    ]
 
 
 def test_nothing_is_exchanged_where_no_feature_is_silent() -> None:

@@ -46,7 +46,7 @@ def test_all_problems_are_reported_together() -> None:
                 negative_sampling_rate=1.0, label="click", time="at", key=("id", "id", "p_click", ""), features=features
             )
         )
-    reserved = "recprune uses event_time, label, p_click, row_hash for columns of its own: rename yours."
+    reserved = "recprune uses event_time, label, p_click, row_hash, row_weight for columns of its own: rename yours."
     assert str(caught.value).splitlines() == [
         f"params.yaml: schema.key names 'p_click'; {reserved}",
         "params.yaml: schema.key holds an empty name; remove it (an empty list stands for all columns).",

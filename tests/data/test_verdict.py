@@ -23,14 +23,21 @@ def test_a_good_day_is_let_through() -> None:
     assert read_verdict(FOLDER)["verdict"] == "good"
 
 
-@pytest.mark.parametrize("word", ["quarantined", "passed", ""])
-def test_any_other_verdict_is_refused(word: str) -> None:
-    verdict(DAY, word)
+def test_a_quarantined_day_is_refused() -> None:
+    verdict(DAY, "quarantined")
     told = (
         "2024-01-05 is quarantined and is not learned from: 2024-01-05 has no rows. "
         "Later days go on from the last good one."
     )
     with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
+        refuse_quarantined(FOLDER, DAY)
+
+
+@pytest.mark.parametrize("word", ["passed", "", "gooe"])
+def test_any_other_verdict_is_none(word: str) -> None:
+    verdict(DAY, word)
+    told = rf"^{FOLDER}/verdict.json holds something else than recprune writes \(ValueError: verdict is '{word}'\); "
+    with pytest.raises(DamagedArtefactError, match=told):
         refuse_quarantined(FOLDER, DAY)
 
 

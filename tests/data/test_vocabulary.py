@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from recprune.data.schema import MISSING_INT, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
-from recprune.files import manifest_digest
+from recprune.files import artefact, manifest_digest
 from tests.makers import SCHEMA
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -149,8 +149,41 @@ def test_a_vocabulary_of_other_features_is_refused(features: tuple[Any, ...], na
     path = Path("vocab/2024-01-05")
     EMPTY.save(path, "2024-01-05")
     told = (
-        f"{path} holds the features user (int64), item (string), the events have {named}; "
-        "the schema changed: start a new workspace with recprune init, or restore the schema."
+        f"{path} holds the features user (int64), item (string), the events have {named}: "
+        "they are not of one day; see: recprune doctor"
     )
     with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}$"):
         Vocabulary.load(path, replace(SCHEMA, features=features))
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"id": [7, 7], "count": [2, 2], "row": [1, 2]},
+        {"id": [7, 8], "count": [2, 2], "row": [2, 1]},
+        {"id": [7, 8], "count": [2, 2], "row": [1, 5]},
+        {"id": [None, 8], "count": [2, 2], "row": [1, 2]},
+        {"id": ["7", "8"], "count": [2, 2], "row": [1, 2]},
+        {"id": [7, 8], "row": [1, 2]},
+    ],
+)
+def test_a_table_that_no_vocabulary_has_is_refused(table: dict[str, list[Any]]) -> None:
+    path = Path("vocab/2024-01-05")
+    EMPTY.save(path, "2024-01-05")
+    about = {"features": ["user (int64)", "item (string)"], "sizes": [3, 1]}
+    with artefact(Path("forged"), "vocabulary", "2024-01-05", about) as folder:
+        pl.DataFrame(table, schema_overrides={"row": pl.Int32}).write_parquet(folder / "000.parquet")
+        pl.read_parquet(path / "001.parquet").write_parquet(folder / "001.parquet")
+    with pytest.raises(DamagedArtefactError, match=r"^forged holds something else than recprune writes"):
+        Vocabulary.load(Path("forged"), SCHEMA)
+
+
+def test_a_vocabulary_fitted_to_a_changed_schema_keeps_the_ids_of_what_stays() -> None:
+    vocabulary = EMPTY.learn(events([1, 1, 2, 2], ["a", "a", "b", "b"]), min_count=2)
+    vocabulary.save(Path("vocab/2024-01-05"), "2024-01-05")
+    changed = replace(SCHEMA, features=(ids("city"), ids("item"), ids("user", "string")))
+    found = Vocabulary.read(Path("vocab/2024-01-05")).fitted(changed)
+    assert [f.name for f in found.features] == ["city", "item", "user"]
+    assert found.sizes() == (1, 3, 1), "the ids of user are of another type"
+    assert found.admitted("item").equals(vocabulary.admitted("item"))
+    assert Vocabulary.read(Path("vocab/2024-01-05")).fitted(SCHEMA).sizes() == vocabulary.sizes() == (3, 3)

@@ -16,6 +16,7 @@ What the scheduler started is recorded by a command in front of `recprune`, whic
 import fcntl
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -33,7 +34,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.workspaces import change_settings, git, make_workspace
+from tests.e2e.browser import CHROMIUM, Browser
+from tests.e2e.workspaces import change_settings, git, make_workspace, read
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +53,7 @@ BOOT, RUN, STOP = 240, 600, 90  # seconds that a busy machine may need for each
 # Stands where tasks look for `recprune`: writes down what was started, hangs if told to, then becomes it.
 RECORDER = """\
 #!/bin/sh
+case "$1" in rollback | report) exec {python} -m recprune "$@" ;; esac
 test "$1 $2 $4" = "run --day --only" || exit 2
 echo "$3 $5" >> {folder}/started
 test "$(cat {folder}/stall 2>/dev/null)" != "$5" || sleep 3600
@@ -111,7 +114,7 @@ class Airflow:
         lines = self.said().splitlines()
         self.url = lines[1].removeprefix("Airflow is ready: ").removesuffix("/dags/recprune_daily")
         self.api = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
-        user, password = lines[2].removeprefix("Login: ").split(" / ")
+        user, password = self.login = lines[2].removeprefix("Login: ").split(" / ")
         token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
         self.api.headers["Authorization"] = f"Bearer {token}"
 
@@ -338,6 +341,127 @@ def test_a_manual_run_with_another_text_is_refused(airflow, day):
     answer = airflow.api.post(f"{DAG}/dagRuns", json={"logical_date": None, "conf": {"day": day}})
     assert answer.status_code == 400
     assert "is not a 'date'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("name", ["index.html", "2024-01-01/gate.json", "..%2fparams.yaml", ""])
+def test_the_page_asks_for_a_login(airflow, name):
+    asked = f"{airflow.url}/recprune/{name}"
+    refused = httpx.get(asked, trust_env=False)
+    assert (refused.status_code, refused.text) == (401, "Not authenticated")
+    forged = httpx.get(asked, trust_env=False, headers={"Authorization": "Bearer e30.e30.e30"})
+    assert forged.status_code == 403
+    browsing = httpx.get(asked, trust_env=False, headers={"Accept": "text/html"})
+    assert browsing.status_code == 307
+    assert browsing.headers["location"].startswith("/api/v2/auth/login?next=%2Frecprune%2F")
+
+
+def test_the_page_is_the_report_and_links_to_the_run_and_its_tasks(airflow, story, workspace):
+    answer = airflow.api.get("/recprune/index.html")
+    assert answer.status_code == 200
+    assert "script-src 'nonce-" in answer.headers["content-security-policy"]
+    written = (workspace.folder / "reports" / "index.html").read_text()
+    assert ago(1) in written
+    assert text_of(answer.text) == text_of(written)
+    run = story["cleared"].runs[0]["dag_run_id"]
+    assert f'href="/dags/recprune_daily/runs/{quote(run, safe="")}" target="_top">{run}</a>' in answer.text
+
+    day = airflow.api.get(f"/recprune/{ago(1)}/index.html").text
+    tasks = {name.rpartition("/")[2] for name in re.findall(r'href="(/dags/recprune_daily/runs/[^"]*)"', day)}
+    assert {*PASSED} - tasks == {"report"}
+    assert airflow.api.get(f"/recprune/{ago(1)}/gate.json").json()["verdict"] == "passed"
+
+
+def text_of(page):
+    """Return a page without what the plugin adds to it."""
+    page = re.sub(r"<script.*?</script>|<a [^>]*>Runs in Airflow</a> | nonce=\"[^\"]*\"", "", page, flags=re.DOTALL)
+    return re.sub(r"</?(?:a|span)\b[^>]*>", "", page)
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2fparams.yaml", "%2e%2e/plans/{day}.json", "{day}/validation/suite.json", "days.html"]
+)
+def test_the_page_serves_nothing_but_the_report(airflow, story, name):
+    answer = airflow.api.get(f"/recprune/{name.format(day=ago(1))}")
+    assert answer.status_code == 404
+    assert answer.text.startswith("There is no such page.")
+
+
+def test_airflow_lists_the_page_and_every_task_leads_to_its_day(airflow, story):
+    (plugin,) = airflow.call("GET", "/api/v2/plugins")["plugins"]
+    (view,) = plugin["external_views"]
+    assert (view["name"], view["href"], view["url_route"]) == ("recprune", "/recprune/index.html", "recprune")
+    assert airflow.call("GET", "/api/v2/plugins/importErrors")["total_entries"] == 0
+    run = quote(story["cleared"].runs[0]["dag_run_id"], safe="")
+    for task in ("train", "gated"):
+        links = airflow.call("GET", f"{DAG}/dagRuns/{run}/taskInstances/{task}/links")["extra_links"]
+        assert links == {"Report of the day": f"/plugin/recprune/recprune/{ago(1)}/index.html"}
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+def test_a_browser_logs_in_sees_the_page_and_goes_to_a_task_and_back(airflow, story, tmp_path):
+    with Browser(tmp_path / "profile") as browser:
+        browser.open(f"{airflow.url}/plugin/recprune")
+        browser.wait("document.querySelector('input[name=password]') !== null")
+        user, password = airflow.login
+        browser.type("input[name=username]", user)
+        browser.type("input[name=password]", password)
+        browser.press_enter()
+        shown = "document.querySelector('iframe')?.contentDocument?"
+        assert browser.wait(f"{shown}.querySelector('h1')?.textContent").startswith(f"{ago(1)} passed")
+        browser.size(390, 844)
+        width = browser.run(f"{shown}.documentElement.scrollWidth - document.querySelector('iframe').clientWidth")
+        assert width == 0, "a phone would have to scroll sideways"
+        assert browser.run(f"getComputedStyle({shown}.querySelector('.badge')).borderRadius") == "99px"  # the style
+        click = "dispatchEvent(new MouseEvent('click', {bubbles: true, cancelable: true}))"
+        browser.run(f"{shown}.querySelector('a.day:last-of-type').{click}")
+        task = f"{shown}.querySelector('a.run[href$=train]')"
+        browser.wait(f"{task} !== null && location.pathname.endsWith('/index.html')")
+        browser.run(f"{task}.{click}")
+        browser.wait("location.pathname.endsWith('/tasks/train')")
+        browser.open(browser.run("location.href") + "/details")  # the tab that has a task's buttons
+        back = f"document.querySelector('a[href$=\"/recprune/{ago(1)}/index.html\"]')"
+        assert browser.wait(f"{back}?.textContent") == "Report of the day"
+        browser.run(f"{back}.click()")
+        assert browser.wait(f"{shown}.querySelector('h1')?.textContent").startswith(f"{ago(1)} passed")
+        assert browser.run("location.pathname") == f"/plugin/recprune/recprune/{ago(1)}/index.html"
+
+
+def test_a_failure_is_told_with_who_serves_and_what_to_do(story):
+    log = story["switched on"].log
+    assert f"What happened: plan of {ago(1)} failed: {ago(1)} cannot be planned: " in log
+    assert "In production: champion " in log
+    assert "Then clear `plan` in Airflow: the day goes on there." in log
+
+
+def test_a_task_s_log_ends_with_what_the_step_came_to(airflow, story):
+    run = story["backfill"].runs[2]
+    for step in ("train", "gate", "store"):
+        before, _, table = airflow.log(run, step).partition(f"--- {ago(3)} {step} ---")
+        assert f"{ago(3)} {step}: " in before
+        assert " expected (" in before
+        assert "finite" in table or "tag " in table
+    assert f"{ago(3)} serves since it was stored" in airflow.log(run, "promote")
+
+
+def test_a_rollback_takes_two_clicks_and_is_told(airflow, story, workspace):
+    before = read(workspace.folder, "registry/current.json")["champion"]
+    runs = "/api/v2/dags/recprune_rollback/dagRuns"
+    refused = airflow.api.post(runs, json={"logical_date": None, "conf": {}})
+    assert refused.status_code == 400
+    run = airflow.call("POST", runs, {"logical_date": None, "conf": {"why": "complaints; $(touch here)"}})
+    where = f"{runs}/{quote(run['dag_run_id'], safe='')}"
+    until(lambda: airflow.call("GET", where)["state"] in {"success", "failed"}, RUN)
+    log = airflow.call("GET", f"{where}/taskInstances/rollback/logs/1")["content"]
+    told = "\n".join(line["event"] for line in log)
+    assert airflow.call("GET", where)["state"] == "success", told
+
+    now = read(workspace.folder, "registry/current.json")
+    assert (now["event"], now["why"]) == ("rollback", "complaints; $(touch here) (by admin in Airflow)")
+    assert now["champion"] < before
+    assert f"{now['champion']} serves again: bundles/{now['champion']}." in told
+    assert f"In production: champion {now['champion']} (rollback, since " in told
+    page = airflow.api.get("/recprune/index.html").text
+    assert "by a rollback (“complaints; $(touch here) (by admin in Airflow)”)" in page
 
 
 def test_it_listens_on_this_machine_only(airflow):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,16 +173,24 @@ def test_a_killed_worker_is_told_and_the_same_command_goes_on(
     assert lasting(where) == lasting(undisturbed[0])
 
 
+def interrupted(where: Path, when: str, start: Start) -> tuple["subprocess.Popen[str]", list[int], str]:
+    """Press Ctrl-C when it has come so far; returns the process, its workers' ids and what it printed."""
+    process = start(where)
+    wait_until(process, lambda: REACHED[when](where))
+    mine = workers(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    return process, mine, process.communicate(timeout=60)[0]
+
+
 def test_ctrl_c_stops_it_cleanly_and_the_same_command_goes_on(
     undisturbed: tuple[Path, str], tmp_path: Path, start: Start
 ) -> None:
     where = folder(tmp_path / "w")
     for when in ("decoding", "tuning", "replaying"):
-        process = start(where)
-        wait_until(process, lambda when=when: REACHED[when](where))  # type: ignore[misc]
-        mine = workers(process.pid)
-        os.killpg(process.pid, signal.SIGINT)
-        printed = process.communicate(timeout=60)[0]
+        process, mine, printed = interrupted(where, when, start)
+        if process.returncode == 0:  # on a busy machine it may end before the signal reaches it
+            shutil.rmtree(where / "backtests")
+            process, mine, printed = interrupted(where, when, start)
         assert process.returncode == 130
         assert printed.splitlines()[-1] == "stopped; nothing is lost, the same command goes on from here."
         assert "Traceback" not in printed

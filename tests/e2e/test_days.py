@@ -208,3 +208,45 @@ def test_status_and_doctor_tell_the_days(three_days: tuple[Path, str]) -> None:
     assert f"Champion: {THIRD}" in printed
     assert "quarantined" in printed
     assert "no lock is held" in recprune("doctor", cwd=workspace)
+
+
+def test_a_past_day_is_rebuilt_to_the_same_bytes(three_days: tuple[Path, str]) -> None:
+    workspace = three_days[0]
+    before, log = digests(workspace), git(workspace, "log", "--all", "--format=%s")
+    printed = recprune("replay", FIRST, "--verify", cwd=workspace)
+    assert f"{FIRST} is verified: 14 artefacts, 52 files, the same bytes." in printed
+    assert f"{SECOND} is verified: 4 artefacts" in recprune("replay", SECOND, "--verify", cwd=workspace)
+    assert (digests(workspace), git(workspace, "log", "--all", "--format=%s")) == (before, log)
+    assert list((workspace / "scratch/replay").iterdir()) == []
+    assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_a_day_that_is_rebuilt_to_other_bytes_is_told(
+    three_days: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without vector instructions torch adds in another order."""
+    workspace = three_days[0]
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    printed = recprune("replay", THIRD, "--verify", cwd=workspace, code=1)
+    assert f"{THIRD} is not the same day: models/{THIRD}/trained is the first artefact that differs" in printed
+    assert (workspace / f"scratch/replay/{THIRD}/stored/models/{THIRD}/trained").is_dir()
+    assert "no lock is held" in recprune("doctor", cwd=workspace)
+
+
+def test_what_cannot_be_rebuilt_is_told(three_days: tuple[Path, str]) -> None:
+    workspace = three_days[0]
+    printed = recprune("replay", "2024-01-09", "--verify", cwd=workspace, code=1)
+    assert f"2024-01-09 is not stored (no tag day/2024-01-09); the last stored days: 2023-12-31, {FIRST}" in printed
+    assert "is genesis, which recprune init made" in recprune("replay", "2023-12-31", "--verify", cwd=workspace, code=1)
+
+
+def test_a_directory_that_was_removed_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -P -m recprune status'
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: the current directory was removed; go to one that is there: cd DIR\n",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import change_settings, git, recprune, run
+from tests.e2e.workspaces import FIRST, change_settings, digests, git, make_workspace, read, recprune, run
 
 pytestmark = pytest.mark.e2e
 
@@ -104,3 +104,23 @@ def test_the_root_is_a_workspace_with_the_packaged_files() -> None:
     for name in ("dvc.yaml", "params.yaml"):
         packaged = ROOT / "recprune/templates" / f"{name}.template"
         assert (ROOT / name).read_text() == packaged.read_text(), f"{name} and its template differ"
+
+
+def test_other_settings_are_tried_on_a_past_day_in_a_clone_of_a_workspace(tmp_path: Path) -> None:
+    """As the README shows it."""
+    workspace, clone = make_workspace(tmp_path / "w"), tmp_path / "clone"
+    recprune("run", "--day", FIRST, cwd=workspace)
+    stored = digests(workspace)
+    git(tmp_path, "clone", "--quiet", str(workspace), str(clone))
+    git(clone, "checkout", "--quiet", f"day/{FIRST}")
+    dvc(clone, "pull")
+    assert "7 artefacts that it read of other days are in place" in recprune("fetch", FIRST, "--inputs", cwd=clone)
+    assert "up to date" in dvc(clone, "status")
+    assert stages_run(dvc(clone, "repro")) == []
+    assert stages_run(dvc(clone, "exp", "run", "-S", "prune.budget=0.1")) == ["prune", "export", "evaluate", "gate"]
+    assert "prune.budget" in dvc(clone, "exp", "diff")
+    assert "ne.served" in dvc(clone, "metrics", "diff", f"day/{FIRST}", "--all")
+    assert read(clone, f"bundles/{FIRST}/manifest.json")["budget"] == 0.1
+    assert digests(workspace) == stored
+    printed = recprune("fetch", "2023-12-31", "--inputs", cwd=clone, code=1)
+    assert "2023-12-31 is genesis, which read nothing of other days; give a day after it." in printed

@@ -164,3 +164,20 @@ def test_days_go_on_from_the_last_good_one(workspace: Path) -> None:
     assert parents["2024-05-05"] == GOOD
     assert parents["2024-05-08"] == "2024-05-06"
     assert parents[LAST] == "2024-05-09"
+
+
+def test_rows_that_a_source_has_added_since_are_found_when_a_day_is_rebuilt(workspace: Path) -> None:
+    delivered = workspace.parent / f"{LAST}.csv"
+    before = delivered.read_bytes()
+    write(delivered, good_rows(LAST)[:-1])
+    try:
+        printed = recprune("replay", LAST, "--verify", cwd=workspace, code=1)
+    finally:
+        delivered.write_bytes(before)
+    told = " ".join(printed.split())
+    assert (
+        f"{LAST}: the source does not deliver what it delivered then; the other steps run on the stored rows." in told
+    )
+    assert f"{LAST} is not the same day: its source does not deliver what it delivered then." in told
+    different = [line.split()[1] for line in printed.splitlines() if "other:" in line]
+    assert different == [f"data/events/{LAST}"], "on the stored rows the rest is the same"

@@ -98,6 +98,10 @@ def test_a_day_killed_between_any_two_parts_of_store_and_promote_is_finished(
     assert passed, "the second day must be promoted for this test to say something"
     log = git(workspace, "log", "--format=%s").splitlines()
 
+    (workspace / f"reports/{SECOND}/index.html").unlink()  # promoted, not in the report
+    recprune("run", "--day", SECOND, cwd=workspace)
+    assert (workspace / f"reports/{SECOND}/index.html").exists()
+
     git(workspace, "reset", "--soft", "HEAD~1")  # registry written, not committed
     recprune("run", "--day", SECOND, cwd=workspace)
     assert git(workspace, "log", "--format=%s").splitlines() == log

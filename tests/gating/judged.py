@@ -108,6 +108,7 @@ def evaluation(champion: str = CHAMPION, **changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "champion_day": champion,
         "inputs_unchanged": True,
+        "inputs": {"digest": "3f2a91c0be12", "new": ["city"], "gone": [], "changed": []},
         "parity": {"fp32": 1e-6},
         "rounding": {
             "rounded": True,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -37,7 +38,14 @@ def test_a_good_day_passes_every_rule() -> None:
     ("name", "changes", "reason"),
     [
         ("finite", {"finite": False}, "a line was not finite after its pass"),
-        ("schema", {"inputs_unchanged": False}, "the bundle's inputs differ from the champion's"),
+        (
+            "schema",
+            {"inputs_unchanged": False},
+            (
+                "the bundle's inputs differ from the champion's (new: city); once production sends them, write into "
+                'params.yaml, section gate: accept_inputs: "3f2a91c0be12"'
+            ),
+        ),
         (
             "parity",
             {"parity": {"fp32": 2e-5}},
@@ -59,6 +67,17 @@ def test_a_hard_bound_that_is_broken_fails(name: str, changes: dict[str, Any], r
     found = rules(**changes)
     assert (found[name].verdict, found[name].reason) == ("failed", reason)
     assert [rule.name for rule in found.values() if rule.verdict == "failed"] == [name]
+
+
+@pytest.mark.parametrize(("accepted", "verdict"), [("3f2a91c0be12", "passed"), ("000000000000", "failed")])
+def test_other_inputs_serve_only_if_exactly_these_were_accepted(accepted: str, verdict: str) -> None:
+    evidence = seen(found=evaluation(inputs_unchanged=False))
+    [found] = [r for r in judge(evidence, replace(SETTINGS.gate, accept_inputs=accepted)) if r.name == "schema"]
+    assert found.verdict == verdict
+    if verdict == "passed":
+        assert found.reason == (
+            "the bundle's inputs differ from the champion's (new: city); params.yaml, gate.accept_inputs, accepts them"
+        )
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ def test_a_rule_that_only_warns_does_not_hold_and_is_told() -> None:
         seen(found=evaluation(delivered__candidate=0.3, inputs_unchanged=False)), softened(warn=("budget",))
     )
     assert found["sentence"] == (
-        "2024-01-05 held: the bundle's inputs differ from the champion's. Champion 2024-01-04 keeps serving. "
+        "2024-01-05 held: the bundle's inputs differ from the champion's (new: city); once production sends them, "
+        'write into params.yaml, section gate: accept_inputs: "3f2a91c0be12". '
+        "Champion 2024-01-04 keeps serving. "
         "Warning: the share of the dense network's FLOPs delivered is 0.3, above the limit 0.2."
     )
 

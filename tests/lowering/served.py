@@ -1,7 +1,7 @@
 """A served line with its vocabulary, and raw rows for it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from recprune.data.features import encode
 from recprune.data.schema import MISSING_INT, Feature, Schema
+from recprune.data.values import dtype_of
 from recprune.data.vocabulary import Vocabulary
+from recprune.lowering.inputs import raw_values
 from recprune.metrics.scores import probability
 from recprune.model.line import Line, learn_scale
 from recprune.model.shape import dense_shape
@@ -41,7 +43,7 @@ class Served:
 
     def raw(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the inputs' columns."""
-        return rows.select(f.name for f in self.schema.features)
+        return raw_values(rows, self.schema)
 
 
 def rows_of(schema: Schema, rows: int, seed: int = 0) -> pl.DataFrame:
@@ -72,6 +74,12 @@ def served(
 
 
 def _column(feature: Feature, rows: int, draw: np.random.Generator) -> pl.Series:
+    if feature.pooling is not None:
+        lengths = draw.integers(0, feature.most + 2, rows)
+        one_by_one = replace(feature, pooling=None)
+        ids = (_column(one_by_one, length, draw) for length in lengths)
+        lists = [[v for v in column if v != feature.missing] for column in ids]
+        return pl.Series(feature.name, lists, dtype_of(feature))
     odd = draw.random(rows) < 0.3
     if feature.dtype == "float32":
         values = np.where(odd, draw.choice(REALS, rows), draw.normal(3, 1, rows)).astype(np.float32)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recprune.lowering.calibrate import Calibration, fit, fit_line, fit_offset, mean_offset, shift
+from recprune.lowering.calibrate import Calibration, Kind, fit, fit_line, fit_offset, mean_offset, shift
 from recprune.metrics.scores import probability
 from recprune.training.scoring import mean_log_loss
 
@@ -120,10 +120,10 @@ def test_a_calibrated_network_is_left_nearly_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("kind", ["offset", "platt", "isotonic"])
-def test_without_rows_or_prior_nothing_is_calibrated(kind: str) -> None:
+def test_without_rows_or_prior_nothing_is_calibrated(kind: Kind) -> None:
     nothing = np.zeros(0)
-    assert fit(kind, nothing.astype(np.float32), nothing, 1.0).offset == 0  # type: ignore[arg-type]
-    assert fit(kind, np.ones(3, np.float32), np.zeros(3), 0.0).offset == 0  # type: ignore[arg-type]
+    assert fit(kind, nothing.astype(np.float32), nothing, 1.0).offset == 0
+    assert fit(kind, np.ones(3, np.float32), np.zeros(3), 0.0).offset == 0
     assert mean_offset(shift(0.5), nothing) == 0.5
 
 

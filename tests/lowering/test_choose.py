@@ -7,7 +7,8 @@ import pytest
 
 from recprune.data.schema import ids, number
 from recprune.errors import RecpruneError
-from recprune.lowering.choose import Network, measure, precise_ways, ranked, smallest_of_equals, ways
+from recprune.lowering.choose import measure, precise_ways, ranked, smallest_of_equals, ways
+from recprune.lowering.graph import Network
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.session import feed
 from tests.lowering.served import SMALL, rows_of, served

@@ -1,6 +1,7 @@
 """A small table, measured for real."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import onnxruntime as ort
 import pytest
 
 from recprune.errors import DamagedArtefactError, RecpruneError
-from recprune.files import to_json
-from recprune.lowering.cost_table import cost_table, cpu_name, load_costs
+from recprune.files import to_json, write_json
+from recprune.lowering.cost_table import _facts, cost_table, cpu_name, load_costs
 from recprune.lowering.probe import IDLE, Probe
 from recprune.lowering.probes import AXES, Grid, probes
 from recprune.lowering.timing import Effort, _session, measure
@@ -142,3 +143,11 @@ def test_a_network_is_estimated_from_it(file: Path, family: str) -> None:
     shape = shape_of(4, 2, family=family, embedding=8, heads=2)
     cost = MeasuredTime(load_costs(file), 128, "p50", strings=["c0"])
     assert 0 < cost.fixed(shape) < cost(shape, shape.counts()) < 1
+
+
+@pytest.mark.parametrize("batches", ["x", None, {"1": "gone"}, {"one": {}}])
+def test_times_of_another_kind_are_told(batches: object, tmp_path: Path) -> None:
+    file = tmp_path / "costs.json"
+    write_json(file, {**_facts(), "batches": batches})
+    with pytest.raises(DamagedArtefactError, match=rf"^{re.escape(str(file))} holds something else than recprune"):
+        load_costs(file)

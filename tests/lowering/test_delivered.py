@@ -5,10 +5,9 @@ import pytest
 
 from recprune.data.schema import ids, number
 from recprune.lowering import timed
-from recprune.lowering.choose import Network
-from recprune.lowering.delivered import asked_and_delivered, deliver
+from recprune.lowering.delivered import asked_and_delivered, deliver, is_faster
 from recprune.lowering.external import save_model
-from recprune.lowering.graph import build_graph
+from recprune.lowering.graph import Network, build_graph
 from tests.lowering.served import SMALL, Served, rows_of, served
 
 FEATURES = (ids("a", per="request"), ids("b", "int64"), number("x"))
@@ -59,10 +58,19 @@ def test_what_is_neither_smaller_nor_faster_is_not_called_sparse(monkeypatch: py
     assert last == "the file is neither smaller than the dense network's nor faster: it is not called sparse."
 
 
-def test_the_dense_network_itself_is_not_called_sparse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both are called with plain rows: a request given once would make any file faster."""
-    dense = served(FEATURES, model=replace(SMALL, top=(256, 128)))
-    assert measured(dense, dense, monkeypatch)["sparse"] is False
+@pytest.mark.parametrize(
+    ("dense", "small", "batches", "faster"),
+    [
+        (10.0, 9.4, [128], True),
+        (10.0, 9.6, [128], False),  # the noise of a clock, the dense network itself
+        (10.0, 9.4, [64], False),  # not at a size that is served
+        (10.0, 9.4, [64, 128], True),
+    ],
+)
+def test_faster_is_by_a_twentieth_with_plain_rows(dense: float, small: float, batches: list[int], faster: bool) -> None:
+    plain = {"dense": {"p50": 20.0}, "served": {"p50": 20.0}, "served, one request": {"p50": 1.0}}
+    at_128 = {"dense": {"p50": dense}, "served": {"p50": small}, "served, one request": {"p50": 1.0}}
+    assert is_faster({"64": plain, "128": at_128}, batches) is faster
 
 
 def test_every_batch_size_that_is_served_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,11 +18,11 @@ from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import artefact
 from recprune.lowering.external import PAGE, _attribute_bytes, save_model
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.lowering.lowering import Lowering
 from recprune.serving.sample import write_sample
 from recprune.serving.scorer import Scorer
 from recprune.serving.verify import verify
-from recprune.steps.export import describe_inputs
 from tests.lowering.served import SMALL, rows_of, served
 from tests.networks import FAMILIES
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recprune.data.schema import Feature, ids, number
+from recprune.data.schema import Feature, ids, many, number
 from recprune.lowering.builder import Builder
 from recprune.lowering.graph import build_graph
 from recprune.lowering.interaction import DENSE_PAIRS
@@ -49,7 +49,8 @@ def test_dense(family: str, features: Sequence[Feature], rows: int) -> None:
 
 @st.composite
 def any_carved(draw: st.DrawFn, family: str) -> Served:
-    features = draw(st.permutations(FEATURES))[: draw(st.integers(1, len(FEATURES)))]
+    every = (*FEATURES, many("e", most=3), many("f", "int64", "sum", most=2))
+    features = draw(st.permutations(every))[: draw(st.integers(1, len(every)))]
     model = dense(family, features, embedding=draw(st.sampled_from([2, 4])), seed=draw(st.integers(0, 9)))
     kept = {
         kind: sorted(draw(st.sets(st.integers(0, width - 1), min_size=1)))

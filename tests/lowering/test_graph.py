@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recprune.data.schema import MISSING_INT, Feature, ids, number
+from recprune.data.schema import MISSING_INT, Feature, ids, many, number
 from recprune.lowering.graph import build_graph
+from recprune.lowering.session import feed
 from recprune.model.shape import dense_shape
 from tests.lowering.served import SMALL, Served, rows_of, served
 
@@ -21,8 +22,23 @@ KINDS = {
     "one string": (ids("a"),),
     "one int64": (ids("b", "int64"),),
     "one number": (number("x"),),
+    "one list": (many("a", most=3),),
+    "lists": (many("a", "int64", "sum", most=4), many("b", most=2)),
+    "lists between ids": (
+        ids("a"),
+        many("b", most=3),
+        number("x"),
+        ids("c", "int64"),
+        many("d", "int64", "sum", most=2),
+    ),
     "numbers between ids": (number("x"), ids("a"), number("y"), ids("b", "int64")),
 }
+
+
+ANY = (
+    number("f"), ids("f"), ids("f", "int64"), many("f", most=3), many("f", "int64", "sum", most=2),
+    many("f", "int64", most=1),
+)  # fmt: skip
 
 
 def session(model: Served) -> ort.InferenceSession:
@@ -33,8 +49,7 @@ def session(model: Served) -> ort.InferenceSession:
 
 
 def run(found: ort.InferenceSession, raw: pl.DataFrame) -> NDArray[np.float32]:
-    feed = {s.name: s.to_numpy().astype(object) if s.dtype == pl.String else s.to_numpy() for s in raw}
-    (p,) = found.run(["p_click"], feed)
+    (p,) = found.run(["p_click"], feed(raw))
     return np.asarray(p)
 
 
@@ -54,11 +69,8 @@ def test_the_graph_is_torch(features: tuple[Feature, ...], rows: int) -> None:
 
 @st.composite
 def models(draw: st.DrawFn) -> Served:
-    kinds = draw(st.lists(st.sampled_from(["string", "int64", "float32"]), min_size=1, max_size=5))
-    features = [
-        number(f"f{i}") if kind == "float32" else ids(f"f{i}", kind)  # type: ignore[arg-type]
-        for i, kind in enumerate(kinds)
-    ]
+    features = draw(st.lists(st.sampled_from(ANY), min_size=1, max_size=5))
+    features = [replace(feature, name=f"f{i}") for i, feature in enumerate(features)]
     model = replace(
         SMALL,
         embedding=draw(st.integers(1, 4)),

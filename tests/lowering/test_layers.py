@@ -76,8 +76,10 @@ def test_weights_are_rounded_by_half_a_step_and_stay_within_seven_bits(weight: n
 
 
 def test_weights_too_small_for_a_scale_stay_within_seven_bits() -> None:
-    whole, _ = quantized(np.full((1, 2), 1.19e-43, np.float32))
-    assert np.abs(whole).max() <= WEIGHT_LIMIT
+    for tiny in (1.19e-43, 1e-45):
+        whole, scales = quantized(np.full((1, 2), tiny, np.float32))
+        assert np.abs(whole).max() <= WEIGHT_LIMIT
+        assert scales[0] > 0
 
 
 def test_a_bias_survives_where_inputs_were_always_zero_and_weights_are_tiny() -> None:

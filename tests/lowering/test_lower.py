@@ -10,8 +10,8 @@ from recprune.data.features import encode
 from recprune.data.schema import ids, number
 from recprune.errors import RecpruneError
 from recprune.lowering.calibrate import Kind, fit_offset
-from recprune.lowering.choose import Network
 from recprune.lowering.external import save_model
+from recprune.lowering.graph import Network
 from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.parity import scores

@@ -27,7 +27,7 @@ def test_every_layer_that_can_be_rounded_has_the_range_that_torch_sees(family: s
     assert list(tmp_path.iterdir()) == []
     events, kept = encode(rows, model.schema, model.vocabulary), Tensors()
     numbers = model.line.standardize(torch.from_numpy(np.array(events.numbers)))
-    vectors = model.line.weights["embedding"][model.line.look_up(torch.from_numpy(np.array(events.ids)))]
+    vectors = model.line.weights["embedding"][model.line.look_up(torch.from_numpy(np.array(events.ids)))[0]]
     network.logits(model.line.shape, model.line.weights, vectors, numbers, kept)
     for layer in ("top.1", "top.2", "bottom.1"):
         part, index = layer.split(".")

@@ -27,7 +27,7 @@ def slow_logits(line: Line, events: FeatureSet, gone: Gone | None = None) -> lis
 def double_logits(line: Line, events: FeatureSet) -> list[float]:
     """Return the logit of each event by the package's own forward pass, weights taken as float64."""
     weights = {name: tensor.double() for name, tensor in line.weights.items()}
-    embedded = weights["embedding"][line.look_up(torch.tensor(events.ids))]
+    embedded = weights["embedding"][line.look_up(torch.tensor(events.ids))[0]]
     numbers = line.standardize(torch.tensor(events.numbers)).double()
     found: list[float] = network.logits(line.shape, weights, embedded, numbers).tolist()
     return found

@@ -66,13 +66,13 @@ def test_a_feature_that_is_not_read_gets_no_rows_and_is_not_looked_up() -> None:
     assert line.sizes == (5, 0, 6)
     assert torch.equal(line.weights["embedding"][kept], before.weights["embedding"])
     assert line.offsets().tolist() == [0, 5, 5]
-    assert line.look_up(torch.tensor([[4, 98, 5], [0, 0, 0]], dtype=torch.int32)).tolist() == [[4, 10], [0, 5]]
+    assert line.look_up(torch.tensor([[4, 98, 5], [0, 0, 0]], dtype=torch.int32))[0].tolist() == [[4, 10], [0, 5]]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_events_of_the_whole_vocabulary_are_looked_up(family: str) -> None:
     dense, line = line_of(shape_of(3, 1, family=family)), line_of(shape_of(3, 1, family=family, inputs=[3, 9]))
-    rows = line.look_up(torch.from_numpy(events_for(dense, 30).ids))
+    rows = line.look_up(torch.from_numpy(events_for(dense, 30).ids))[0]
     assert rows.shape == (30, len(line.shape.reading.features))
     assert 0 <= int(rows.min()) <= int(rows.max()) < len(line.weights["embedding"])
 

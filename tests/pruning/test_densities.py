@@ -65,8 +65,11 @@ def test_a_density_out_of_range_raises(spread: Spread, share: float) -> None:
 
 @given(networks(), st.floats(0.001, 1))
 def test_uniform_is_within_one_weight_of_the_density(scores: dict[str, Tensor], share: float) -> None:
-    for name, kept in uniform(scores, share).items():
-        assert abs(kept - share * scores[name].numel()) <= 1
+    """Of the density that the whole count has, which is rounded: with 32 of 34 kept a tensor of 22 has 20 or 21."""
+    found = uniform(scores, share)
+    delivered = sum(found.values()) / sum(each.numel() for each in scores.values())
+    for name, kept in found.items():
+        assert abs(kept - delivered * scores[name].numel()) < 1
 
 
 def slow_erk(sizes: dict[str, tuple[int, int]], share: float) -> dict[str, float]:

@@ -169,7 +169,7 @@ def slow_own_guide(line: Line, events: FeatureSet, chunk: int) -> dict[int, floa
     for start in starts:
         part = events.rows(slice(start, start + chunk))
         leaves = {name: tensor.requires_grad_() for name, tensor in widened(line, wide).items()}
-        embedded = leaves["embedding"][line.look_up(torch.tensor(part.ids))]
+        embedded = leaves["embedding"][line.look_up(torch.tensor(part.ids))[0]]
         numbers = line.standardize(torch.tensor(part.numbers)).double()
         logit = network.logits(wide, leaves, embedded, numbers)
         functional.binary_cross_entropy_with_logits(logit, torch.tensor(part.label).double()).backward()  # type: ignore[no-untyped-call]
@@ -200,7 +200,7 @@ def test_the_own_guide_by_hand() -> None:
     line.weights["embedding"] = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     line.weights["top.0.weight"], line.weights["top.0.bias"] = torch.zeros(1, 1), torch.zeros(1)
     ids, label = np.array([[1], [2]], np.int32), np.array([1.0, 1.0], np.float32)
-    events = FeatureSet(ids, np.zeros((2, 0), np.float32), label, np.zeros(2, np.uint64))
+    events = FeatureSet(ids, np.zeros((2, 0), np.float32), label, np.zeros(2, np.uint64), np.ones(2, np.float32))
     means = {0: (3 + 5) / 4, 1: (4 + 6) / 4}  # one chunk: squared after the mean over its rows
     assert own_guide(line, events) == pytest.approx({i: m**2 for i, m in means.items()})
 

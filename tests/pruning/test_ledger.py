@@ -170,3 +170,9 @@ def test_a_line_that_does_not_know_its_neurons_is_refused() -> None:
     line.origin["top.0"] = line.origin["top.0"][:3]
     with pytest.raises(ValueError, match=r"^top\.0 has 5 neurons, the line knows the origin of 3$"):
         mask_of(line, dense)
+
+
+@pytest.mark.parametrize("raw", [None, [], "mask", {"kept": "wA=="}, {**READABLE, "dense": [5, 2]}, {"dense": 3}])
+def test_what_is_no_mapping_is_no_mask(raw: Any) -> None:
+    with pytest.raises(ValueError, match=r"^a mask that is no mapping of dense sizes and kept groups$"):
+        Mask.from_json(raw)

@@ -25,7 +25,11 @@ def linear(weights: list[float], importance: list[float]) -> tuple[Line, Feature
     line.weights["top.0.weight"], line.weights["top.0.bias"] = torch.tensor([weights]), torch.zeros(1)
     line.importance = {"inputs": torch.tensor(importance)}
     events = FeatureSet(
-        np.zeros((1, 1), np.int32), np.zeros((1, 0), np.float32), np.ones(1, np.float32), np.zeros(1, np.uint64)
+        np.zeros((1, 1), np.int32),
+        np.zeros((1, 0), np.float32),
+        np.ones(1, np.float32),
+        np.zeros(1, np.uint64),
+        np.ones(1, np.float32),
     )
     return line, events
 

@@ -201,12 +201,12 @@ def test_look_up_skips_what_is_not_read_and_growing_leaves_it_at_0() -> None:
     small = keep_groups(line, {"inputs": torch.tensor([0, 8])})
     assert small.sizes == (3, 0, 5)
     ids = torch.tensor([[2, 3, 4], [0, 99, 1]])  # of the middle feature whatever it is
-    found = small.weights["embedding"][small.look_up(ids)][:, :, 0]
+    found = small.weights["embedding"][small.look_up(ids)[0]][:, :, 0]
     assert found.tolist() == [[3, 12], [1, 9]]
-    assert torch.equal(line.weights["embedding"][line.look_up(ids[:1])][:, [0, 2], 0], found[:1])
+    assert torch.equal(line.weights["embedding"][line.look_up(ids[:1])[0]][:, [0, 2], 0], found[:1])
     grow_rows(small, (4, 9, 5), seed=0)
     assert small.sizes == (4, 0, 5)
-    assert small.weights["embedding"][small.look_up(ids)][:, :, 0].tolist() == [[3, 12], [1, 9]]
+    assert small.weights["embedding"][small.look_up(ids)[0]][:, :, 0].tolist() == [[3, 12], [1, 9]]
 
 
 def test_what_is_not_read_is_told_by_its_size() -> None:

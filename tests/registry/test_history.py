@@ -133,3 +133,34 @@ def test_line_ends_of_other_worlds_do_not_split_an_entry(separator: str) -> None
     promoted(G)
     record("rollback", G, G, Path(f"bundles/{G}"), f"one{separator}two")
     assert read_history()[-1].why == f"one{separator}two"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"champion": "../../etc"}, "champion is '../../etc', which is no day"),
+        ({"day": ["2024-01-01"]}, "day is ['2024-01-01']"),
+        ({"event": "promotee"}, "event is 'promotee'"),
+        ({"event": "forced"}, "until is '', which is no day"),
+        ({"bundle": None}, "bundle is None"),
+        ({"why": "\ud800"}, "surrogates not allowed"),
+        ({"more": ""}, "unexpected keyword argument 'more'"),
+    ],
+)
+def test_a_line_that_nobody_wrote_decides_nothing(changes: dict[str, object], told: str) -> None:
+    promoted(G, D1)
+    first, second = HISTORY.read_text().splitlines()
+    HISTORY.write_text(f"{first}\n{json.dumps({**json.loads(second), **changes})}\n")
+    before = CURRENT.read_bytes()
+    for read in (read_history, current, follow, lambda: champion_before(D2)):
+        with pytest.raises(DamagedArtefactError, match=rf"^{HISTORY}: line 2 cannot be read \(.*{re.escape(told)}"):
+            read()
+    assert CURRENT.read_bytes() == before
+
+
+def test_a_history_whose_first_lines_are_gone_is_refused() -> None:
+    promoted(G, D1)
+    record("rollback", D2, G, bundle_of(G), "worse")
+    HISTORY.write_text(HISTORY.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(DamagedArtefactError, match=r"line 1 .*it begins with rollback, and the lines before are gone"):
+        read_history()

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from recprune.report.day_page import day_page, expectation_strip, rule_strip, shown
 from recprune.report.interval import strip
+from recprune.times import Attempt
 from tests.report.days import blank, entry, expectation, record, rule, takeover
 from tests.report.pages import Page
 
@@ -36,6 +37,15 @@ def test_counts_add_up_and_reasons_are_told() -> None:
     found = Page(day_page("demo", record("2024-01-02"), None, None)).text
     assert "990 accepted + 7 rejected + 2 duplicate + 1 late = 1,000 rows read" in found
     assert "7 × label outside 0, 1" in found
+
+
+def test_the_best_possible_ne_is_shown_where_the_source_knows_it() -> None:
+    day = record("2024-01-02")
+    assert "best possible" not in Page(day_page("demo", day, None, None)).text
+    assert day.evaluation is not None
+    scored = day.evaluation["next_day"] | {"teacher_ne": 0.7512}
+    known = replace(day, evaluation=day.evaluation | {"next_day": scored})
+    assert "served 0.8000 0.8000 0.800 best possible 0.7512" in Page(day_page("demo", known, None, None)).text
 
 
 def test_models_slices_widths_swaps_and_latency_are_shown() -> None:
@@ -171,3 +181,14 @@ def test_only_rules_with_an_interval_have_a_picture() -> None:
     assert rule_strip(rule("ne", "undecided", limit=0.01)) is None
     assert rule_strip(rule("ne", "undecided", value=0.0, interval=[None, None], limit=0.01)) is not None
     assert expectation_strip(expectation("rows", observed=None)) is None
+
+
+def test_the_steps_are_told_as_they_ran_with_what_the_failed_one_said() -> None:
+    of = {"at": "2024-01-03T00:05:00+00:00", "run": "manual <i>"}
+    failed = Attempt(step="train", seconds=1.5, done=False, error="no <b>room</b>", **of)  # type: ignore[arg-type]
+    done = Attempt(step="train", seconds=75.0, done=True, **of)  # type: ignore[arg-type]
+    html = day_page("demo", replace(record("2024-01-02"), attempts=(failed, done)), None, None)
+    assert "train 1.5 s failed no <b>room</b> 2024-01-03 00:05:00 UTC manual <i>" in Page(html).text
+    assert "train 1 min 15 s done 2024-01-03 00:05:00 UTC manual <i>" in Page(html).text
+    assert '<span class="run" data-run="manual &lt;i&gt;" data-task="train">manual &lt;i&gt;</span>' in html
+    assert "The steps as they ran" not in day_page("demo", record("2024-01-02"), None, None)

@@ -1,6 +1,8 @@
 from dataclasses import replace
 
-from recprune.report.index import index_page, serving
+from recprune.report.index import all_days_page, index_page, serving
+from recprune.report.record import DayRecord
+from recprune.times import Attempt
 from tests.report.days import GENESIS, blank, entry, record, takeover
 from tests.report.pages import Page
 
@@ -109,8 +111,60 @@ def test_a_restart_of_the_served_line_is_told() -> None:
     assert "The served line restarted from champion 2024-01-01: 3 holds in a row" in text([day], [GENESIS])
 
 
-def test_charts_show_the_last_days_of_many_and_say_so() -> None:
+def test_the_index_shows_the_last_days_of_many_and_leads_to_a_page_of_all() -> None:
     days = [record(f"2024-{m:02}-{d:02}") for m in range(1, 5) for d in range(1, 29)]
-    html = index_page("demo", days, [GENESIS])
-    assert "The charts show the last 90 days, the table shows all." in html
-    assert html.count('class="d stick"') == len(days) == 112
+    history = [GENESIS, *(entry("promoted", day.day, day.day) for day in days)]
+    html = index_page("demo", days, history)
+    assert "The charts show the last 90 days." in html
+    assert 'The last 90 of 112 days; <a href="days.html">all days</a>.' in html
+    assert html.count("<small>2026-01-01 00:00 UTC</small>") == 90
+    assert (days_listed(html), days_listed(all_days_page("demo", days, history))) == (90, 112)
+    assert "days.html" not in index_page("demo", days[:90], history)
+
+
+def days_listed(html: str) -> int:
+    """Count the rows of the table of days."""
+    return html.partition("NE champion</th>")[2].partition("</table>")[0].count('class="d stick"')
+
+
+def test_the_gate_of_the_last_day_that_met_it_is_shown_with_the_distance_to_pass() -> None:
+    days = [record("2024-01-02", "held"), record("2024-01-03", "quarantined")]
+    found = text(days, [GENESIS])
+    assert "The gate on 2024-01-02, the last day that met it" in found
+    assert "ne failed +3.00 % +2.00 % to +4.00 %" in found
+    assert "limit at most +1.00 % at most +1.00 % −2.00 %" in found
+    assert "The gate A day is held only if" in text(days[:1], [GENESIS])
+
+
+def test_the_data_of_the_last_fortnight_are_told_newest_first() -> None:
+    days = [record(f"2024-01-{d:02}") for d in range(2, 18)] + [record("2024-01-18", "quarantined")]
+    found = text(days, [GENESIS]).partition("The data of the last 14 days")[2].partition("The network")[0]
+    assert "2024-01-18 quarantined 1,000 990 10 1.0 % 1 of 2 price <script>alert(1)</script>: share missing" in found
+    assert "2024-01-05 good 1,000 990 10 1.0 % 1 of 1 –" in found
+    assert "2024-01-04" not in found
+
+
+def test_what_a_day_takes_is_the_median_of_its_last_days() -> None:
+    seconds = [1.0, 9.0, *[5.0] * 6, *[7.0] * 7, 99.0]  # the first two are too old; the median of the rest is 7
+    days = [timed(f"2024-01-{d:02}", train=s) for d, s in enumerate(seconds, start=2)]
+    found = text(days, [GENESIS]).partition("How long a day takes")[2]
+    assert "over the last 14 days" in found
+    assert "step on 2024-01-17 expected slowest" in found
+    assert "train 1 min 39 s 7.0 s 1 min 39 s" in found
+    assert "whole day 1 min 40 s 8.0 s 1 min 40 s" in found
+    assert "How long a day takes" not in text([record("2024-01-02")], [GENESIS])
+
+
+def test_what_failed_counts_for_nothing_and_the_scheduler_s_run_is_named() -> None:
+    day = timed("2024-01-02", train=4.0)
+    failed = Attempt(step="train", at="2026-01-01T00:00:00+00:00", seconds=500.0, done=False, run="scheduled <i>")
+    html = index_page("demo", [replace(day, attempts=(failed, *day.attempts))], [GENESIS])
+    assert "train 4.0 s 4.0 s 4.0 s" in Page(html).text
+    assert 'Taken by <span class="run" data-run="scheduled &lt;i&gt;">scheduled &lt;i&gt;</span>.' in html
+
+
+def timed(day: str, **seconds: float) -> DayRecord:
+    """Return a day whose steps took so long, and whose plan took a second."""
+    of = {"at": "2026-01-01T00:00:00+00:00", "done": True}
+    attempts = (Attempt(step=step, seconds=s, **of) for step, s in {"plan": 1.0, **seconds}.items())  # type: ignore[arg-type]
+    return replace(record(day), attempts=tuple(attempts))

@@ -16,9 +16,9 @@ from recprune.data.schema import ids, number
 from recprune.errors import DamagedArtefactError
 from recprune.files import artefact
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.registry.history import record
 from recprune.serving.champion import POINTER, Champion
-from recprune.steps.export import describe_inputs
 from tests.lowering.served import served
 
 FEATURES = (ids("user", "int64"), ids("item"), number("price"))

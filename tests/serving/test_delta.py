@@ -6,8 +6,6 @@ import os
 import random
 import re
 import shutil
-import signal
-import sys
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,12 +20,13 @@ from recprune.errors import BusyError, DamagedArtefactError, SettingsError
 from recprune.files import MANIFEST, artefact, open_artefact, sha256
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.serving.delta import MOST_MORE, apply_delta, make_delta
 from recprune.serving.delta_file import MAGIC
 from recprune.serving.sample import write_sample
 from recprune.serving.scorer import Scorer
 from recprune.serving.signature import sign
-from recprune.steps.export import describe_inputs
+from tests.kills import killed_at
 from tests.lowering.served import SMALL, rows_of, served
 from tests.serving.test_signature import write_keys
 from tests.serving.test_verify import COLUMNS
@@ -153,7 +152,7 @@ def model(found: Any) -> Any:
     ("change", "why"),
     [
         (lambda f: model(f).update(name="../model.onnx"), r"its contents cannot be read \(ValueError\(.*\)\)"),
-        (lambda f: model(f).update(name="/tmp/x"), r"its contents cannot be read \(.*\)"),
+        (lambda f: model(f).update(name="/elsewhere/x"), r"its contents cannot be read \(.*\)"),
         (lambda f: model(f).update(name="README.md"), r"its contents cannot be read \(ValueError\('5? ?4? files'\)\)"),
         (lambda f: model(f).update(size=-1), r"its contents cannot be read \(.*\)"),
         (lambda f: model(f).update(size=2.0), r"its contents cannot be read \(.*\)"),
@@ -302,28 +301,6 @@ def test_one_process_makes_a_bundle() -> None:
     (aside / "left").write_text("of one that was killed")
     apply_delta(BASE, DELTA, OUT)
     assert contents(OUT) == contents(NEW)
-
-
-def killed_at(operation: int, command: Callable[[], object]) -> bool:
-    """Run a command in a process that is killed (−9) before its n-th change of a file; say whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = operation
-
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal left
-            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if writes or event in ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "mmap.__new__"):
-                left -= 1
-                if left < 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(count)
-        try:
-            command()
-        finally:  # never back into pytest
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def test_killed_at_any_moment_there_is_the_bundle_or_none() -> None:

@@ -20,8 +20,8 @@ from recprune.data.schema import MISSING_INT, ids, number
 from recprune.errors import SettingsError
 from recprune.files import artefact
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.serving.scorer import Scorer
-from recprune.steps.export import describe_inputs
 from tests.lowering.served import REALS, WORDS, served
 
 ROWS, BATCH = int(os.environ.get("RECPRUNE_ROWS", "100000")), 1000

@@ -19,8 +19,8 @@ from recprune.data.schema import MISSING_INT, ids, number
 from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.files import artefact
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.serving.scorer import Scorer
-from recprune.steps.export import describe_inputs
 from tests.lowering.served import Served, rows_of, served
 
 BUNDLE = Path("bundles/2024-01-05")
@@ -169,6 +169,7 @@ def test_serving_needs_numpy_and_onnx_runtime_only() -> None:
     ours = {name for name in done.stdout.split() if name.startswith("recprune.")}
     assert ours == {
         "recprune.errors", "recprune.files", "recprune.serving", "recprune.serving.scorer", "recprune.serving.latency",
+        "recprune.serving.values",
         "recprune.serving.model_file", "recprune.serving.protobuf", "recprune.serving.champion",
         "recprune.serving.verify", "recprune.serving.sample", "recprune.serving.signature",
         "recprune.serving.external",

@@ -11,10 +11,10 @@ from recprune.data.schema import ids, number
 from recprune.errors import SettingsError
 from recprune.files import artefact, write_json
 from recprune.lowering.graph import build_graph
+from recprune.lowering.inputs import describe_inputs
 from recprune.serving.sample import write_sample
 from recprune.serving.scorer import Scorer
 from recprune.serving.verify import Check, verify
-from recprune.steps.export import describe_inputs
 from tests.lowering.served import rows_of, served
 
 MODEL = served((ids("user", "int64"), ids("item"), number("price")))

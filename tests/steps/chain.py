@@ -12,6 +12,7 @@ from recprune.daily.genesis import make_genesis
 from recprune.data.events import read_events
 from recprune.data.partition import write_partition
 from recprune.data.sources.simulator import SimulatorSource
+from recprune.data.sources.source import Source
 from recprune.files import write_json
 from recprune.settings import Settings
 from recprune.steps.evaluate import evaluate
@@ -22,13 +23,13 @@ from recprune.steps.train import train
 from tests.makers import settings
 
 GENESIS, FIRST, SECOND = "2024-01-07", "2024-01-08", "2024-01-09"
-_SIMULATOR = replace(settings().ingest.simulator, rows=1500, categorical=4, numeric=2, ids=60, informative=5)
+SIMULATOR = replace(settings().ingest.simulator, rows=1500, categorical=4, numeric=2, ids=60, informative=5)
 
 
 def small(**sections: dict[str, Any]) -> Settings:
     """Return settings of a network that learns in a blink."""
     chosen: dict[str, dict[str, Any]] = {
-        "ingest": {"source": "simulator", "simulator": _SIMULATOR},
+        "ingest": {"source": "simulator", "simulator": SIMULATOR},
         "model": {"embedding": 4, "bottom": (8,), "top": (32, 16)},
         "train": {"threads": 1},
         "prune": {"min_neurons": 2, "min_inputs": 0.1, "budget": 0.3, "carve_days": 2, "probation": 1},
@@ -51,9 +52,13 @@ def copy_template(template: Path, workspace: Path) -> None:
     shutil.copytree(template, workspace, dirs_exist_ok=True)
 
 
-def ingest_and_featurize(day: str, parent: str) -> None:
-    """Write a day's events and features, validation passed."""
-    source = SimulatorSource(_SIMULATOR)
+def ingest_and_featurize(day: str, parent: str, **simulator: Any) -> None:
+    """Write a day's events and features, validation passed; the stream may be changed."""
+    featurize_day(SimulatorSource(replace(SIMULATOR, **simulator)), day, parent)
+
+
+def featurize_day(source: Source, day: str, parent: str) -> None:
+    """Write the events and features of a day of a source, validation passed."""
     found = read_events(source.read(date.fromisoformat(day)), source.schema(), date.fromisoformat(day), text=False)
     write_partition(found, source.schema(), day, "simulator", Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
     write_json(Path(f"reports/{day}/validation/verdict.json"), {"day": day, "verdict": "good", "sentence": "good"})

@@ -84,7 +84,8 @@ def test_a_day_that_is_held_says_every_reason() -> None:
     found = run(inputs_unchanged=False, delivered__candidate=0.3)
     assert found["verdict"] == "held"
     assert found["sentence"] == (
-        "2024-01-05 held: the bundle's inputs differ from the champion's; the share of the dense network's "
+        "2024-01-05 held: the bundle's inputs differ from the champion's (new: city); once production sends them, "
+        'write into params.yaml, section gate: accept_inputs: "3f2a91c0be12"; the share of the dense network\'s '
         "FLOPs delivered is 0.3, above the limit 0.2. Champion 2024-01-04 keeps serving."
     )
     assert read_json(Path("metrics.json"))["verdict"] == "held"

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -8,7 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from recprune.data.partition import Partition, open_partition
-from recprune.settings import FaultSettings, FeatureSettings, FilesSettings, SchemaSettings, Settings
+from recprune.data.simulator.settings import FaultSettings
+from recprune.data.sources.file_settings import FilesSettings
+from recprune.data.sources.simulator import SimulatorSource
+from recprune.errors import RecpruneError
+from recprune.settings import FeatureSettings, SchemaSettings, Settings
 from recprune.steps.ingest import ingest
 from tests.makers import DAY, NOON, row, settings, stream
 
@@ -62,6 +67,18 @@ def test_a_missing_day_is_written_down_not_raised(workspace: Path) -> None:
     partition = run(of_files("parquet"))
     assert partition.problems == [f"no file matches logs/2024-01-05*.parquet (in {workspace})"]
     assert (partition.counts["read"], partition.scan().collect().height) == (0, 0)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no file here fails when it is read")
+def test_a_disk_that_fails_is_no_missing_day() -> None:
+    Path("logs").mkdir()
+    Path("logs/2024-01-05.csv").symlink_to("/proc/self/mem")
+    message = (
+        r"^logs/2024-01-05\.csv cannot be read \(Input/output error\); that is no fault of its rows, so that the day "
+    )
+    with pytest.raises(RecpruneError, match=message):
+        run(of_files("csv"))
+    assert not EVENTS.exists()
 
 
 def test_a_day_that_breaks_off_keeps_what_came_before() -> None:
@@ -121,6 +138,15 @@ def test_the_simulators_faults_add_up(fault: str, kind: str) -> None:
     assert bool(partition.problems) == (fault == "column_gone")
 
 
+def test_the_best_possible_is_written_where_the_source_knows_it() -> None:
+    chosen = settings()
+    simulator = replace(chosen.ingest.simulator, rows=500)
+    partition = run(replace(chosen, ingest=replace(chosen.ingest, simulator=simulator)))
+    assert partition.teacher_ne == SimulatorSource(simulator).teacher_normalized_entropy(DAY)
+    parquet(stream(1, 50))
+    assert run(of_files("parquet")).teacher_ne is None
+
+
 def test_rows_of_another_day_alone_leave_an_empty_day() -> None:
     rows = [row(n, at=NOON - timedelta(days=1)) for n in "abc"]
     parquet(pa.RecordBatch.from_pylist(rows))
@@ -131,3 +157,35 @@ def test_rows_of_another_day_alone_leave_an_empty_day() -> None:
         "duplicate": 0,
         "late": 3,
     }
+
+
+@pytest.mark.parametrize(
+    "late", [b"", b"r9,2024-01-05T12:00:00Z,1,7,a,1.5\n", b"r9,2024-01"], ids=["not", "by a row", "by half"]
+)
+def test_a_file_that_grows_while_it_is_read_is_read_again_when_it_is_whole(late: bytes) -> None:
+    """A writer adds to the file from the first row on that is read; a pipe would be waited for, a file has an end."""
+    chosen, file = of_files("csv"), Path("logs/2024-01-05.csv")
+    file.parent.mkdir()
+    lines = [f"r{n},2024-01-05T12:00:{n % 60:02d}Z,{n % 2},7,a,1.5" for n in range(100_000)]
+    file.write_text("\n".join(["request,at,click,user,item,price", *lines]) + "\n")
+    size, over = file.stat().st_size, threading.Event()
+
+    def write() -> None:
+        with file.open("ab", buffering=0) as end:
+            while late and not over.wait(0.001):
+                end.write(late)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        if late:
+            with pytest.raises(
+                RecpruneError, match=r"^logs/2024-01-05\.csv was changed while it was read: it is still "
+            ):
+                run(chosen)
+            assert not EVENTS.exists()
+    finally:
+        over.set()
+        writer.join()
+    file.write_bytes(file.read_bytes()[:size])
+    assert run(chosen).counts["accepted"] == 100_000

@@ -1,5 +1,7 @@
 import re
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,11 @@ import pytest
 import yaml
 
 import recprune
-from recprune.days import days_between
+from recprune.days import days_apart, days_between
 from recprune.errors import DamagedArtefactError, LineageError, SettingsError
-from recprune.files import artefact, manifest_digest, read_json, sha256
+from recprune.files import artefact, manifest_digest, read_json, sha256, write_json
 from recprune.registry.history import record
+from recprune.settings import FeatureSettings, SchemaSettings, Settings
 from recprune.steps.plan import check_digests, keep_digests, plan
 from recprune.versioning.pipeline import foreign_inputs, left_behind
 from recprune.workspace import plan_path
@@ -130,6 +133,27 @@ def test_a_day_that_is_not_stored_is_named(judge: Any) -> None:
     )
 
 
+def test_a_day_is_not_planned_before_its_labels_are_complete() -> None:
+    today = datetime.now(UTC).date()
+    delay = days_apart(D1, str(today))  # complete when today is over
+
+    def waiting(days: int) -> Settings:
+        features = {"user": FeatureSettings(type="int64")}
+        schema = SchemaSettings(
+            label="click", time="at", key=(), negative_sampling_rate=1.0, features=features, label_delay_days=days
+        )
+        return replace(SETTINGS, schema=schema)
+
+    told = (
+        f"{D1} cannot be planned: its labels are complete when {today} is over (schema.label_delay_days is {delay}), "
+        f"and today is {today} (UTC). Run it from {today + timedelta(days=1)} on."
+    )
+    with pytest.raises(LineageError, match=f"^{re.escape(told)}$"):
+        plan(waiting(delay), day=D1, stored=ALL)
+    assert not Path("day.yaml").exists()
+    assert plan(waiting(delay - 1), day=D1, stored=ALL)["parent"] == G
+
+
 @pytest.mark.parametrize("day", [G, "2020-01-01"])
 def test_a_day_not_after_genesis_is_refused(day: str) -> None:
     refused(
@@ -224,3 +248,31 @@ def test_the_day_that_is_named_already_is_not_written_again() -> None:
     before = Path("day.yaml").stat().st_mtime_ns
     plan(SETTINGS, day=D1, stored=ALL)
     assert Path("day.yaml").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"parent": "../../etc"}, "parent is '../../etc', which is no day"),
+        ({"served": None}, "served is None, which is no day"),
+        ({"champion": [D1]}, rf"champion is \['{D1}'\], which is no day"),
+    ],
+)
+def test_a_damaged_plan_names_no_other_place(changes: dict[str, object], told: str) -> None:
+    promoted(D1)
+    pipeline()
+    keep_digests(plan(SETTINGS, day=D2, stored=ALL))
+    before = Path("day.yaml").read_bytes()
+    write_json(plan_path(D2), read_json(plan_path(D2)) | changes)
+    with pytest.raises(DamagedArtefactError, match=rf"^{plan_path(D2)} holds something else .*ValueError: {told}"):
+        plan(SETTINGS, day=D2, stored=ALL)
+    assert Path("day.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("inputs", [None, {}, []])
+def test_a_plan_without_the_digest_of_what_the_day_reads_is_refused(inputs: object) -> None:
+    promoted(D1)
+    pipeline()
+    keep_digests(plan(SETTINGS, day=D2, stored=ALL))
+    with pytest.raises(DamagedArtefactError, match=rf"^{plan_path(D2)} holds something else than recprune writes"):
+        check_digests(read_json(plan_path(D2)) | {"inputs": inputs})

@@ -1,11 +1,8 @@
 import json
-import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from recprune.lock import hold
 from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
 from recprune.serving.signature import sign
 from recprune.steps.promote import expire, finish, force, promote, rollback
+from tests.kills import killed_at
 from tests.lineage import bundle_of, held, passed, plan_of, quarantined
 from tests.serving.test_signature import write_keys
 from tests.steps.repository import D1, D2, D3, D4, G, events, git, make_repository, promoted, raises, store, store_held
@@ -200,28 +198,6 @@ def test_what_git_cannot_record_serves_all_the_same_and_is_recorded_by_the_next_
     assert git("status", "--porcelain", "registry") == ""
 
 
-def kill_at(operation: int, command: Callable[[], object]) -> bool:
-    """Run a command in a process that is killed before its n-th change of a file; say whether it was."""
-    child = os.fork()
-    if child == 0:
-        left = operation
-
-        def count(event: str, arguments: tuple[Any, ...]) -> None:
-            nonlocal left
-            writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-            if writes or event in ("os.rename", "os.remove", "os.truncate", "os.mkdir", "subprocess.Popen"):
-                left -= 1
-                if left < 0:
-                    os._exit(9)
-
-        sys.addaudithook(count)
-        try:
-            command()
-        finally:  # never back into pytest
-            os._exit(0 if left >= 0 else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
-
-
 @pytest.mark.parametrize("what", ["promote", "rollback", "force", "expire"])
 def test_killed_before_any_change_of_a_file_the_pointer_is_whole_and_the_same_command_ends_it(
     what: str, tmp_path_factory: pytest.TempPathFactory
@@ -240,7 +216,7 @@ def test_killed_before_any_change_of_a_file_the_pointer_is_whole_and_the_same_co
     }[what]
     kept = tmp_path_factory.mktemp("kept")
     shutil.copytree(".", kept, symlinks=True, dirs_exist_ok=True)
-    while kill_at(operation, command):
+    while killed_at(operation, command):
         pointer = json.loads(CURRENT.read_text())
         assert pointer["champion"] in (before, after)
         assert pointer["digest"] == manifest_digest(Path(pointer["bundle"]))

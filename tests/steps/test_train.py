@@ -1,5 +1,7 @@
 import json
 import re
+import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,7 @@ import polars as pl
 import pytest
 
 from recprune.data.features import FeatureSet
-from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.errors import DamagedArtefactError
 from recprune.files import artefact
 from recprune.metrics.scores import probability
 from recprune.model.checkpoint import load_lines, save_lines
@@ -17,6 +19,7 @@ from recprune.model.line import grow_rows
 from recprune.steps.train import day_seed
 from recprune.training.incremental import learn
 from recprune.training.scoring import score
+from tests.kills import code_killed_at
 from tests.networks import same
 from tests.steps.chain import (
     FIRST,
@@ -76,6 +79,51 @@ def test_the_same_pass_gives_the_same_bytes() -> None:
     assert bytes_of(written) == first
 
 
+CHILD = "from tests.steps.chain import small, train_day"
+KEPT = {"threads": 1, "checkpoint_minutes": 1e-9}
+
+
+def train_killed_at(operation: int) -> str:
+    """Train with checkpoints as often as may be, killed before the n-th change of a file; returns what it said."""
+    done = code_killed_at(operation, CHILD, f"train_day(small(train={KEPT}))")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    return done.stdout
+
+
+def test_a_day_killed_anywhere_goes_on_from_its_checkpoints_to_the_same_bytes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    written = [f"models/{FIRST}/trained", f"scores/{FIRST}/next_day"]
+    train_day(small(train={**KEPT, "checkpoint_minutes": 0}))
+    expected = bytes_of(written)
+    told = ""
+    for operation in (2, 9, 24, 33, 36, 39):  # which line's checkpoint is whole by then depends on the machine
+        told += train_killed_at(operation)
+        for name in written:  # as DVC does before a stage runs
+            shutil.rmtree(name, ignore_errors=True)
+    capsys.readouterr()
+    train_day(small(train=KEPT))
+    assert bytes_of(written) == expected
+    told += capsys.readouterr().out
+    assert re.search(rf"^(dense|served) goes on after batch \d+, from scratch/{FIRST}/train/\1\.\d$", told, re.M)
+    for name in ("dense", "served"):
+        assert f"scores.{name} is taken from scratch/{FIRST}/train/scores.{name}" in told
+    assert not Path(f"scratch/{FIRST}/train").exists()
+    assert list(Path("scratch/aside").glob("*")) == []
+
+
+def test_a_checkpoint_of_other_inputs_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    """Killed, then the parent's model is replaced and a setting is changed."""
+    train_killed_at(24)
+    forge_parent(restarted=True)
+    train_day(small(train={**KEPT, "learning_rate": 0.002}))
+    told = capsys.readouterr().out
+    assert (
+        f"scratch/{FIRST}/train/scores.dense is ignored: it was kept with other inputs, settings of train; what" in told
+    )
+    assert "goes on" not in told
+
+
 def test_it_says_that_the_parent_was_restored(capsys: pytest.CaptureFixture[str]) -> None:
     train_day(small())
     told = capsys.readouterr().out
@@ -94,17 +142,6 @@ def test_a_restore_that_does_not_restore_fails() -> None:
     with pytest.raises(DamagedArtefactError, match=f"^{re.escape(told)}$"):
         train_day(small())
     assert not TRAINED.exists()
-
-
-def test_another_shape_is_no_warm_start() -> None:
-    told = (
-        "params.yaml: model asks for [('bottom.0', 4, 8), ('bottom.1', 8, 4), ('top.0', 30, 31), ('top.1', 31, 16), "
-        "('top.2', 16, 1)], the parent's dense network is [('bottom.0', 4, 8), ('bottom.1', 8, 4), ('top.0', 30, 32), "
-        "('top.1', 32, 16), ('top.2', 16, 1)]; a warm start keeps the shape: restore the section model, or start a "
-        "new workspace with recprune init."
-    )
-    with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
-        train_day(small(model={"embedding": 4, "bottom": (8,), "top": (31, 16)}))
 
 
 def test_features_of_another_parent_are_refused() -> None:

@@ -32,7 +32,7 @@ NAMES = [
 def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     """Return the gradient of the mean loss by every weight, the whole table included."""
     weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in line.weights.items()}
-    embedded = weights["embedding"][line.look_up(torch.from_numpy(part.ids))]
+    embedded = weights["embedding"][line.look_up(torch.from_numpy(part.ids))[0]]
     numbers = line.standardize(torch.from_numpy(part.numbers))
     logit = network.logits(line.shape, weights, embedded, numbers)
     functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label)).backward()  # type: ignore[no-untyped-call]
@@ -53,7 +53,7 @@ def slow_step(line: Line, part: FeatureSet) -> None:
         line.moments[f"{name}.first"] = torch.from_numpy(first).float()
         line.moments[f"{name}.second"] = torch.from_numpy(second).float()
     table, square = line.weights["embedding"].numpy(), line.moments["embedding.square"].numpy()
-    for row in set(line.look_up(torch.from_numpy(part.ids)).flatten().tolist()):
+    for row in set(line.look_up(torch.from_numpy(part.ids))[0].flatten().tolist()):
         g = found["embedding"][row]
         square[row] += np.mean(g**2)
         table[row] -= TRAIN.embedding_learning_rate * g / np.sqrt(square[row] + (START / TRAIN.batch) ** 2)
@@ -87,7 +87,11 @@ def test_the_rows_step_by_hand() -> None:
     line.weights["embedding"] = torch.zeros(3, 2)
     line.moments["embedding.square"] = torch.zeros(3)
     events = FeatureSet(
-        np.array([[1], [1]], np.int32), np.zeros((2, 0), np.float32), np.zeros(2, np.float32), np.zeros(2, np.uint64)
+        np.array([[1], [1]], np.int32),
+        np.zeros((2, 0), np.float32),
+        np.zeros(2, np.float32),
+        np.zeros(2, np.uint64),
+        np.ones(2, np.float32),
     )
     learn(line, events, TRAIN, seed=0)  # p = 1/2 in both rows, so that ∂loss/∂embedding = 1/2 · (1, 3) in all
     square = (0.5**2 + 1.5**2) / 2
@@ -176,7 +180,7 @@ def test_importance_is_that_of_a_loop_over_the_rows(shape: Shape) -> None:
     for n in range(6):
         one = events.rows(slice(n, n + 1))
         kept: dict[str, torch.Tensor] = {}
-        embedded = start.weights["embedding"][start.look_up(torch.from_numpy(one.ids))].requires_grad_()
+        embedded = start.weights["embedding"][start.look_up(torch.from_numpy(one.ids))[0]].requires_grad_()
         weights = {k: v.clone().requires_grad_() for k, v in start.weights.items()}
         logit = network.logits(shape, weights, embedded, start.standardize(torch.from_numpy(one.numbers)), kept)
         loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(one.label))

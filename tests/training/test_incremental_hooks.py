@@ -55,7 +55,7 @@ def expected_gradients(line: Line, part: FeatureSet, factor: float) -> Tensors:
     """Return the gradient of the mean loss by the weights that the network reads."""
     read = {n: (factor if n.endswith(".weight") else 1.0) * line.weights[n] for n in line.layer_names()}
     leaves = {name: tensor.detach().clone().requires_grad_() for name, tensor in read.items()}
-    embedded = line.weights["embedding"][line.look_up(torch.from_numpy(part.ids))]
+    embedded = line.weights["embedding"][line.look_up(torch.from_numpy(part.ids))[0]]
     logit = network.logits(line.shape, leaves, embedded, line.standardize(torch.from_numpy(part.numbers)))
     loss = functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label))
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))

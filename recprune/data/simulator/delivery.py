@@ -1,17 +1,16 @@
-"""Rows as they are delivered: record batches, with the faults that a day was given."""
+"""Rows as they are delivered: record batches."""
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from recprune.data.schema import Feature, ids, number
-from recprune.data.simulator.chance import Chance, Stream
 from recprune.data.simulator.rows import MICROSECONDS, Rows
+from recprune.data.simulator.settings import SimulatorSettings
 from recprune.data.simulator.world import World
-from recprune.settings import FaultSettings, SimulatorSettings
 
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -36,39 +35,18 @@ def record_batch(rows: Rows, world: World, midnight: datetime, day_rows: int) ->
         "click": pa.array(rows.clicked.astype(np.int8)),
     }
     for i, slots in enumerate(rows.slots):
-        name, values = f"c{i:02d}", pa.array(world.ids[i][slots])
-        columns[name] = _as_text(name, values) if i % 2 else values
+        name = f"c{i:02d}"
+        columns[name] = _as_text(name, world.ids[i], slots) if i % 2 else pa.array(world.ids[i][slots])
     for i, values in enumerate(rows.numbers):
         columns[f"n{i:02d}"] = pa.array(values)
     return pa.RecordBatch.from_pydict(columns)
 
 
-def with_faults(
-    rows: pa.RecordBatch,
-    faults: Sequence[FaultSettings],
-    informative: Sequence[str],
-    chance: Chance,
-    batch: int,
-) -> pa.RecordBatch:
-    """Put the day's faults in; a column goes last, so that the others can still hit it."""
-    for column, fault in enumerate(sorted(faults, key=lambda f: f.name == "column_gone")):
-        hit = chance.uniform(Stream.FAULT, rows.num_rows, batch=batch, column=column) < fault.strength
-        if fault.name == "column_gone":
-            rows = rows.drop_columns([informative[0]])
-        elif fault.name == "null_burst":
-            rows = _nulled(rows, informative[-1], pa.array(hit))
-        else:
-            rows = rows.take(pa.array(np.repeat(np.arange(rows.num_rows), 1 + hit)))
-    return rows
-
-
-def _nulled(rows: pa.RecordBatch, name: str, hit: pa.Array) -> pa.RecordBatch:
-    null = pa.scalar(None, rows.schema.field(name).type)
-    return rows.set_column(rows.schema.get_field_index(name), name, pc.if_else(hit, null, rows[name]))
-
-
-def _as_text(name: str, values: pa.Array) -> pa.Array:
+def _as_text(name: str, ids: NDArray[np.int64], slots: NDArray[np.int64]) -> pa.Array:
     """Write ids as text, for example c01:123; each distinct one once."""
-    encoded = values.dictionary_encode()
-    numbers = encoded.dictionary.cast(pa.string())
-    return pc.binary_join_element_wise(f"{name}:", numbers, "").take(encoded.indices)
+    if len(ids) <= len(slots):
+        numbers, indices = pa.array(ids), pa.array(slots)
+    else:
+        encoded = pa.array(ids[slots]).dictionary_encode()
+        numbers, indices = encoded.dictionary, encoded.indices
+    return pc.binary_join_element_wise(f"{name}:", numbers.cast(pa.string()), "").take(indices)

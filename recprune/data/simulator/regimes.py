@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any
 
 from recprune.config import Within
+from recprune.data.simulator.settings import SimulatorSettings
 from recprune.errors import SettingsError
-from recprune.settings import SimulatorSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +82,7 @@ def regime_settings(name: str, base: SimulatorSettings, seed: int, rate: float |
     >>> base = SimulatorSettings(
     ...     seed=7, first_day="2024-01-01", rows=100, categorical=2, numeric=0, informative=1, ids=10, zipf=1.1,
     ...     new_ids=0.1, hidden=2, hidden_turnover=0.1, informative_turnover=0.0, taste_drift=0.1,
-    ...     base_rate=0.2, season=0.3, signal=1.5, faults=())
+    ...     base_rate=0.2, season=0.3, signal=1.5, switches=(), faults=())
     >>> settings = regime_settings("ids", base, seed=3)
     >>> settings.new_ids, settings.hidden_turnover, settings.season
     (0.05, 0.0, 0.0)
@@ -129,5 +129,6 @@ def _still(base: SimulatorSettings, seed: int) -> SimulatorSettings:
         base_rate=0.3,
         season=0.0,
         signal=1.5,
+        switches=(),
         faults=(),
     )

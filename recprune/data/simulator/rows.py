@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data.simulator.chance import Chance, Floats, Stream
+from recprune.data.simulator.settings import SimulatorSettings
 from recprune.data.simulator.teacher import Teacher, season, sigmoid, teacher_inputs
 from recprune.data.simulator.world import World
-from recprune.settings import SimulatorSettings
 
 BATCH_ROWS = 65_536
 MICROSECONDS = 86_400_000_000
 """Microseconds of a day."""
+_PARTS = 1 << 16
 MISSING_SHARE = 0.05
 """Share of the last numeric feature's values that are missing."""
 
@@ -75,14 +76,36 @@ def draw_features(
 ) -> tuple[NDArray[np.int64], Floats]:
     """Return the slots of ids (C, B) and the ranks of numbers in [0, 1), NaN where missing (N, B)."""
     slots = np.empty((settings.categorical, count), dtype=np.int64)
+    starts = first_slots(shares) if max(len(shares), _PARTS) <= count else None
     for i in range(settings.categorical):
-        slots[i] = np.searchsorted(shares, chance.uniform(Stream.ID, count, batch=batch, column=i), "right")
+        uniform = chance.uniform(Stream.ID, count, batch=batch, column=i)
+        slots[i] = np.searchsorted(shares, uniform, "right") if starts is None else look_up(shares, starts, uniform)
     ranks = np.empty((settings.numeric, count))
     for i in range(settings.numeric):
         ranks[i] = chance.uniform(Stream.NUMBER, count, batch=batch, column=i)
     if settings.numeric:
         ranks[-1, chance.uniform(Stream.GAP, count, batch=batch) < MISSING_SHARE] = np.nan
     return slots, ranks
+
+
+def look_up(shares: Floats, starts: NDArray[np.int64], uniform: Floats) -> NDArray[np.int64]:
+    """Return `np.searchsorted(shares, uniform, "right")` several times as fast, by a table of where to begin.
+
+    >>> shares, uniform = np.array([0.25, 0.5, 1.0]), np.array([0.0, 0.25, 0.75])
+    >>> look_up(shares, first_slots(shares), uniform).tolist()
+    [0, 1, 2]
+    """
+    slots = starts[(uniform * _PARTS).astype(np.int64)]
+    behind = np.flatnonzero(shares[slots] <= uniform)
+    while behind.size:
+        slots[behind] += 1
+        behind = behind[shares[slots[behind]] <= uniform[behind]]
+    return slots
+
+
+def first_slots(shares: Floats) -> NDArray[np.int64]:
+    """Return the slot of the first number of each of `_PARTS` equal parts of [0, 1); their bounds are exact."""
+    return np.searchsorted(shares, np.arange(_PARTS) / _PARTS, "right")
 
 
 def skewed(ranks: Floats) -> Floats:

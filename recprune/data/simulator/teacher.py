@@ -17,6 +17,8 @@ from recprune.data.simulator.chance import Floats, centred
 from recprune.data.simulator.world import World
 
 _HOURS = np.array([round(math.cos(2 * math.pi * (hour - 20) / 24), 6) for hour in range(24)])
+_BLOCK = 4096
+"""Rows that are summed at a time: what they need fits into a core's cache."""
 _WEEKDAYS = np.array([round(math.cos(2 * math.pi * (weekday - 5) / 7), 6) for weekday in range(7)])
 
 
@@ -58,7 +60,15 @@ def teacher_inputs(world: World, slots: NDArray[np.int64], ranks: Floats) -> lis
 
 def hidden_sum(units: Floats, inputs: Sequence[Floats]) -> Floats:
     """Return Σ_h v_h · s(b_h + Σ_f w_hf · x_f) of rows (B,), summed in the order of units and features."""
-    total, z, product = (np.zeros(len(inputs[0])) for _ in range(3))
+    total = np.zeros(len(inputs[0]))
+    for start in range(0, len(total), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        _add_units(total[block], units, [x[block] for x in inputs])
+    return total
+
+
+def _add_units(total: Floats, units: Floats, inputs: Sequence[Floats]) -> None:
+    z, product = np.empty(len(total)), np.empty(len(total))
     for *weights, bias, outgoing in units:
         z.fill(bias)
         for weight, x in zip(weights, inputs, strict=True):
@@ -68,7 +78,6 @@ def hidden_sum(units: Floats, inputs: Sequence[Floats]) -> Floats:
         z /= product
         z *= outgoing
         total += z
-    return total
 
 
 def sigmoid(logits: Floats) -> Floats:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recprune.data.simulator.chance import Chance, Floats, Stream, centred
-from recprune.settings import SimulatorSettings
+from recprune.data.simulator.settings import SimulatorSettings
+from recprune.days import days_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ def first_world(settings: SimulatorSettings) -> World:
     width = settings.categorical + settings.numeric
     informative = np.zeros(width, dtype=np.bool_)
     informative[chance.choose(Stream.INFORMATIVE, width, settings.informative)] = True
+    _switch(informative, settings, 0)
     return World(
         age=0,
         ids=np.tile(np.arange(settings.ids, dtype=np.int64), (settings.categorical, 1)),
@@ -50,12 +52,22 @@ def next_world(world: World, settings: SimulatorSettings) -> World:
     chance = Chance(settings.seed, age)
     ids, tastes = world.ids.copy(), _drifted(world.tastes, settings.taste_drift, chance)
     _replace_ids(ids, tastes, settings.new_ids, age, chance)
+    informative = _exchanged(world.informative, settings.informative_turnover, age, chance)
+    _switch(informative, settings, age)
     return World(
         age=age,
         ids=ids,
         tastes=tastes,
         units=_replaced_units(world.units, settings.hidden_turnover, age, chance),
-        informative=_exchanged(world.informative, settings.informative_turnover, age, chance),
+        informative=informative,
+    )
+
+
+def names(settings: SimulatorSettings) -> tuple[str, ...]:
+    """Return the features' names in order: c00, c01, …, n00, n01, …."""
+    return (
+        *(f"c{i:02d}" for i in range(settings.categorical)),
+        *(f"n{i:02d}" for i in range(settings.numeric)),
     )
 
 
@@ -108,3 +120,10 @@ def _exchanged(informative: NDArray[np.bool_], share: float, age: int, chance: C
     fresh[heard[chance.choose(Stream.INFORMATIVE, len(heard), count)]] = False
     fresh[silent[chance.choose(Stream.SILENT, len(silent), count)]] = True
     return fresh
+
+
+def _switch(informative: NDArray[np.bool_], settings: SimulatorSettings, age: int) -> None:
+    """Silence features, or make them informative, on the day on which the settings say so, in place."""
+    for switch in settings.switches:
+        if days_apart(settings.first_day, switch.day) == age:
+            informative[names(settings).index(switch.feature)] = switch.informative

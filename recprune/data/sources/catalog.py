@@ -24,7 +24,9 @@ def open_source(ingest: IngestSettings, schema: SchemaSettings | None) -> Source
         from recprune.data.sources.nycflights13 import FlightsSource
 
         return FlightsSource()
-    return _open_files(ingest, schema)
+    if ingest.source == "files":
+        return _open_files(ingest, schema)
+    return _open_download(ingest)
 
 
 def _open_files(ingest: IngestSettings, schema: SchemaSettings | None) -> Source:
@@ -38,3 +40,28 @@ def _open_files(ingest: IngestSettings, schema: SchemaSettings | None) -> Source
             "choose another ingest.source (simulator, complete-journey, nycflights13)."
         )
     return FilesSource(ingest.files, schema)
+
+
+def _open_download(ingest: IngestSettings) -> Source:
+    """Return the source of a public data set that the user has downloaded."""
+    if ingest.source == "criteo" and ingest.criteo:
+        from recprune.data.sources.criteo import CriteoSource
+
+        return CriteoSource(ingest.criteo)
+    if ingest.source == "avazu" and ingest.avazu:
+        from recprune.data.sources.avazu import AvazuSource
+
+        return AvazuSource(ingest.avazu)
+    if ingest.source == "movielens" and ingest.movielens:
+        from recprune.data.sources.movielens import MovieLensSource
+
+        return MovieLensSource(ingest.movielens)
+    if ingest.source == "mind" and ingest.mind:
+        from recprune.data.sources.mind import MindSource
+
+        return MindSource(ingest.mind)
+    raise SettingsError(
+        f"params.yaml: ingest.source is {ingest.source}, but ingest.{ingest.source} must not be null; recprune cannot "
+        f"download these data for you: get them, then write ingest.{ingest.source}: {{path: ...}} "
+        f"(docs/sources/{ingest.source}.md has the steps)."
+    )

@@ -47,6 +47,7 @@ class CompleteJourneySource:
     """Purchases by day; product × store × week promotions joined."""
 
     name = "complete-journey"
+    note = ""
     text = False
 
     def __init__(self) -> None:

@@ -1,31 +1,36 @@
-"""Files of the user: the Parquet or CSV files that a path with `{day}` names."""
+"""Files of the user: a day's files, which a path with `{day}` names, or files of many days."""
 
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from recprune.data.schema import Schema
+from recprune.data.sources.access import refuse_machine
+from recprune.data.sources.clock import Clock
 from recprune.data.sources.csv_rows import read_csv
+from recprune.data.sources.file_rules import dialect_of, problems_of_files
+from recprune.data.sources.file_settings import FilesSettings
+from recprune.data.sources.json_rows import JsonRows, never_given
+from recprune.data.sources.many_days import ManyDays
+from recprune.data.sources.parquet_rows import read_parquet, read_parquet_day
+from recprune.data.sources.places import is_url, matching, shown, unchanged
 from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.data.sources.user_schema import user_schema
 from recprune.days import parse_day
 from recprune.errors import SettingsError
-from recprune.settings import FilesSettings, SchemaSettings
+from recprune.settings import SchemaSettings
 
 BATCH_ROWS = 65_536
 
 
 class FilesSource:
-    """A day's files, in order of their paths, which are relative to the workspace."""
+    """A day's rows, file after file in order of their paths, which are relative to the workspace."""
 
     name = "files"
+    note = ""
 
     def __init__(self, settings: FilesSettings, schema: SchemaSettings) -> None:
-        problems = list(_problems(settings))
+        problems = list(problems_of_files(settings))
         try:
             self._schema = user_schema(schema)
         except SettingsError as error:
@@ -34,7 +39,8 @@ class FilesSource:
             raise SettingsError("\n".join(problems))
         self._settings = settings
         self._first = parse_day(settings.first_day)
-        self.text = settings.format == "csv"
+        self._clock = Clock(schema.time, settings.time_format)
+        self.text = settings.format != "parquet"
 
     def schema(self) -> Schema:
         """Return what the rows mean."""
@@ -47,52 +53,50 @@ class FilesSource:
     def read(self, day: date) -> Iterator[RawBatch]:
         """Yield the rows of the day's files.
 
-        Lines count from 1 within each CSV file, and from 1 through all of a day's Parquet files.
+        Lines count from 1 within each text file and each file of many days, and from 1 through all of a day's
+        Parquet files.
 
         Raises:
-            MissingDayError: no file matches, none holds a row, or one is damaged.
+            MissingDayError: no file matches, none holds a row of the day, or one is damaged.
         """
+        batches = self._read(day)
+        for batch in never_given(batches) if self._settings.format == "jsonl" else batches:
+            rows = self._clock.put(batch.rows)
+            yield batch if rows is batch.rows else RawBatch(rows, batch.lines, batch.broken)
+
+    def _read(self, day: date) -> Iterator[RawBatch]:
         pattern = self._settings.path.replace("{day}", day.isoformat())
-        paths = matching(pattern)
-        if not paths:
-            raise MissingDayError(f"no file matches {pattern} (in {Path.cwd()})")
+        names = matching(pattern)
+        if not names:
+            raise MissingDayError(
+                f"no file matches {shown(pattern)}" + ("" if is_url(pattern) else f" (in {Path.cwd()})")
+            )
         sent = 0
-        for path in paths:
+        for name in names:
             try:
-                for batch in read_csv(path, BATCH_ROWS) if self.text else _read_parquet(path, sent):
-                    sent += len(batch.lines) + len(batch.broken)
-                    yield batch
-            except (pa.ArrowException, OSError) as error:
-                raise MissingDayError(f"{path} cannot be read ({error})") from None
+                with unchanged(name):
+                    for batch in self._read_file(name, day, sent):
+                        sent += len(batch.lines) + len(batch.broken)
+                        yield batch
+            except OSError as error:
+                refuse_machine(shown(name), error)
+                raise MissingDayError(f"{shown(name)} cannot be read ({shown(str(error))})") from None
         if sent == 0:
-            raise MissingDayError(f"{pattern} holds no rows ({len(paths)} file(s))")
+            of_the_day = "" if self._settings.days == "by_path" else f" of {day}"
+            raise MissingDayError(f"{shown(pattern)} holds no rows{of_the_day} ({len(names)} file(s))")
 
+    def _read_file(self, name: str, day: date, sent: int) -> Iterator[RawBatch]:
+        by_path = self._settings.days == "by_path"
+        if self._settings.format == "parquet":
+            if by_path:
+                return read_parquet(name, BATCH_ROWS, sent)
+            return read_parquet_day(name, BATCH_ROWS, self._clock, day)
+        if by_path:
+            return self._read_text(name)
+        reading = f"{self._schema}" if self._settings.format == "jsonl" else f"{dialect_of(self._settings)}"
+        return ManyDays(name, reading, lambda: self._read_text(name), self._clock).of_day(day)
 
-def matching(pattern: str) -> list[Path]:
-    """Return the files that a path or glob names, sorted; hidden ones only if its own name is hidden."""
-    path = Path(pattern)
-    found = Path(path.anchor).glob(str(path.relative_to(path.anchor)))
-    hidden = path.name.startswith(".")
-    return sorted(p for p in found if p.is_file() and (hidden or not p.name.startswith(".")))
-
-
-def _read_parquet(path: Path, sent: int) -> Iterator[RawBatch]:
-    with pq.ParquetFile(path) as file:
-        for rows in file.iter_batches(batch_size=BATCH_ROWS):
-            if rows.num_rows:
-                yield RawBatch(rows=rows, lines=sent + np.arange(1, rows.num_rows + 1, dtype=np.int64))
-                sent += rows.num_rows
-
-
-def _problems(settings: FilesSettings) -> Iterator[str]:
-    if "{day}" not in settings.path:
-        yield (
-            f"params.yaml: ingest.files.path is {settings.path!r}; it must hold {{day}}, or every day would "
-            "deliver the same rows: for example logs/{day}/*.parquet."
-        )
-    if any("**" in part and part != "**" for part in Path(settings.path).parts):
-        yield f"params.yaml: ingest.files.path is {settings.path!r}; ** must stand alone: a/**/*.csv."
-    try:
-        parse_day(settings.first_day)
-    except SettingsError as error:
-        yield f"params.yaml: ingest.files.first_day: {error}"
+    def _read_text(self, name: str) -> Iterator[RawBatch]:
+        if self._settings.format == "jsonl":
+            return JsonRows(self._schema, BATCH_ROWS).read(name)
+        return read_csv(name, BATCH_ROWS, dialect_of(self._settings))

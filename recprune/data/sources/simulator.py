@@ -9,17 +9,18 @@ from datetime import UTC, date, datetime, time
 import numpy as np
 from numpy.typing import NDArray
 
+from recprune.data.faults.delivery import Faults
 from recprune.data.schema import Schema
 from recprune.data.simulator.chance import Chance, Floats
-from recprune.data.simulator.delivery import features, record_batch, with_faults
-from recprune.data.simulator.rows import BATCH_ROWS, Rows, draw_day, draw_features, popularity
+from recprune.data.simulator.delivery import features, record_batch
+from recprune.data.simulator.rows import Rows, draw_day, draw_features, popularity
+from recprune.data.simulator.settings import SimulatorSettings
 from recprune.data.simulator.teacher import Teacher, fit_teacher, teacher_inputs
-from recprune.data.simulator.world import World, first_world, next_world
+from recprune.data.simulator.world import World, first_world, names, next_world
 from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.days import parse_day
 from recprune.errors import SettingsError
 from recprune.metrics.scores import normalized_entropy
-from recprune.settings import SimulatorSettings
 
 SAMPLE_ROWS = 16_384
 """Rows on which the teacher's signal and base rate are fitted; the same draws for every day."""
@@ -30,6 +31,7 @@ class SimulatorSource:
     """Simulated clicks. The rows of a day follow from the settings and the day alone."""
 
     name = "simulator"
+    note = ""
     text = False
 
     def __init__(self, settings: SimulatorSettings) -> None:
@@ -38,6 +40,7 @@ class SimulatorSource:
             raise SettingsError("\n".join(f"params.yaml: ingest.simulator.{problem}" for problem in problems))
         self._settings = settings
         self._first = parse_day(settings.first_day)
+        self._faults = Faults(settings.faults, self.schema(), self.text, settings.seed, self.informative)
         self._world = first_world(settings)  # of the day read last: later days go on from it
 
     def schema(self) -> Schema:
@@ -54,16 +57,13 @@ class SimulatorSource:
         Raises:
             MissingDayError: the day is before the first one.
         """
-        world, midnight, sent = self._world_of(day), datetime.combine(day, time(), UTC), 0
-        faults = [f for f in self._settings.faults if parse_day(f.day) == day]
-        names, chance = self.informative(day), Chance(self._settings.seed, world.age)
+        return self._faults.deliver(self._undisturbed, day)
+
+    def _undisturbed(self, day: date) -> Iterator[RawBatch]:
+        world, midnight = self._world_of(day), datetime.combine(day, time(), UTC)
         for rows in self._draw(world, day):
             batch = record_batch(rows, world, midnight, self._settings.rows)
-            batch = with_faults(batch, faults, names, chance, rows.start // BATCH_ROWS)
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                part = batch.slice(start, BATCH_ROWS)
-                yield RawBatch(rows=part, lines=sent + np.arange(1, part.num_rows + 1, dtype=np.int64))
-                sent += part.num_rows
+            yield RawBatch(batch, rows.start + np.arange(1, batch.num_rows + 1, dtype=np.int64))
 
     def teacher_p_click(self, day: date) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the true probabilities of the day's rows (B,) and their clicks (B,), faults left out."""
@@ -123,8 +123,29 @@ def _problems(settings: SimulatorSettings) -> Iterator[str]:
     for i, fault in enumerate(settings.faults):
         if (fault.day, fault.name) in {(f.day, f.name) for f in settings.faults[:i]}:
             yield f"faults[{i}] is {fault.name} on {fault.day} again; once is enough."
-        try:
-            if first and parse_day(fault.day) < first:
-                yield f"faults[{i}].day is {fault.day}, before first_day {first}: it would never happen."
-        except SettingsError as error:
-            yield f"faults[{i}].day: {error}"
+        yield from _day_problems(f"faults[{i}].day", fault.day, first)
+    yield from _switch_problems(settings, first)
+
+
+def _switch_problems(settings: SimulatorSettings, first: date | None) -> Iterator[str]:
+    for i, switch in enumerate(settings.switches):
+        if switch.feature not in names(settings):
+            yield (
+                f"switches[{i}].feature is {switch.feature!r}; the simulator has no such feature: "
+                f"they are {names(settings)[0]} to {names(settings)[-1]}."
+            )
+        yield from _day_problems(f"switches[{i}].day", switch.day, first)
+    silenced = sum(not switch.informative for switch in settings.switches)
+    if silenced >= settings.informative > 0:
+        yield (
+            f"switches silence {silenced} features; of {settings.informative} informative ones at least one must be "
+            "left: raise informative or remove some."
+        )
+
+
+def _day_problems(name: str, day: str, first: date | None) -> Iterator[str]:
+    try:
+        if first and parse_day(day) < first:
+            yield f"{name} is {day}, before first_day {first}: it would never happen."
+    except SettingsError as error:
+        yield f"{name}: {error}"

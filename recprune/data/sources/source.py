@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +44,11 @@ class Source(Protocol):
     text: bool
     """Every column arrives as text (CSV): types are judged by value, not by the column's type."""
 
+    @property
+    def note(self) -> str:
+        """Return what the manifest of a day should say of its rows, or nothing."""
+        ...
+
     def schema(self) -> Schema:
         """Return what the rows mean."""
         ...
@@ -60,4 +65,13 @@ class Source(Protocol):
         Raises:
             MissingDayError: nothing was delivered for the day.
         """
+        ...
+
+
+@runtime_checkable
+class KnowsTheBest(Protocol):
+    """A source that knows the true probabilities, so that a report can show the distance to the best possible."""
+
+    def teacher_normalized_entropy(self, day: date) -> float:
+        """Return the NE of the true probabilities; faults are left out."""
         ...

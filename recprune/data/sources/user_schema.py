@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from recprune.data.schema import RESERVED, Feature, Schema, ids, number
+from recprune.data.schema import RESERVED, Feature, Schema, ids, many, number
 from recprune.errors import SettingsError
 from recprune.settings import FeatureSettings, SchemaSettings
 
@@ -23,13 +23,19 @@ def user_schema(settings: SchemaSettings) -> Schema:
         time=settings.time,
         key=settings.key,
         features=features,
+        weight=settings.weight,
         negative_sampling_rate=settings.negative_sampling_rate,
+        label_delay_days=settings.label_delay_days,
     )
 
 
 def _feature(name: str, settings: FeatureSettings) -> Feature:
+    if settings.type == "boolean" or settings.type == "date":
+        return number(name, per=settings.per, reading=settings.type)
     if settings.type == "numeric":
         return number(name, per=settings.per)
+    if settings.many:
+        return many(name, settings.type, settings.many, settings.most, settings.separator, per=settings.per)
     return ids(name, settings.type, per=settings.per)
 
 
@@ -38,7 +44,11 @@ def _problems(settings: SchemaSettings) -> Iterator[str]:
         yield "features is empty; a model needs at least one feature: name the columns that it may see."
     if settings.label == settings.time:
         yield f"time is {settings.time!r}, the label too; one column cannot be both."
-    for at, name, own in (("label", settings.label, "label"), ("time", settings.time, "event_time")):
+    if settings.weight is not None and settings.weight in (settings.label, settings.time):
+        yield f"weight is {settings.weight!r}, which is the label or the time; it must be a column of its own."
+    columns = (("label", settings.label, "label"), ("time", settings.time, "event_time"))
+    weight = [] if settings.weight is None else [("weight", settings.weight, "row_weight")]
+    for at, name, own in (*columns, *weight):
         if not name:
             yield f"{at} is empty; name the column that holds it."
         if name in RESERVED - {own}:
@@ -55,11 +65,19 @@ def _problems(settings: SchemaSettings) -> Iterator[str]:
 
 
 def _feature_problems(settings: SchemaSettings) -> Iterator[str]:
-    for name in settings.features:
+    for name, feature in settings.features.items():
+        if feature.many and feature.type not in ("int64", "string"):
+            yield f"features.{name}.many is {feature.many}; only ids come as lists: type int64 or string."
+        if feature.many and not feature.separator:
+            yield f"features.{name}.separator is empty; name the text between two ids, such as |."
         if not name:
             yield "features has an empty name; name the column."
+        if not name.isprintable():
+            yield f"features.{name!r} has characters that do not print, which logs and pages could be forged with."
         if name == settings.label:
             yield f"features.{name} is the label, which a model must not see: remove it."
+        elif name == settings.weight:
+            yield f"features.{name} is the weight of the rows, which is not known when a request is scored: remove it."
         elif name == settings.time:
             yield f"features.{name} is the event time, which never comes back: add hour or weekday."
         elif name in RESERVED:
