@@ -21,8 +21,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -35,7 +37,7 @@ import psutil
 import pytest
 
 from tests.e2e.browser import CHROMIUM, Browser
-from tests.e2e.workspaces import change_settings, git, make_workspace, read
+from tests.e2e.workspaces import change_settings, git, holder, make_workspace, read
 
 pytestmark = pytest.mark.e2e
 
@@ -480,13 +482,19 @@ def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow
     known, before = set(airflow.runs()), len(workspace.started())
     workspace.stall("train" if hangs else None)
     airflow.call("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"day": day}})
-    until(lambda: (day, "train") in workspace.started()[before:], RUN, lambda: airflow.failed(known))
-    time.sleep(2)  # into the training
-    family = psutil.Process(airflow.process.pid).children(recursive=True)
-    step = "sleep 3600" if hangs else "--only train"
-    assert any(step in " ".join(command(process)) for process in family)
-
-    assert airflow.stop(sign) == 0
+    if hangs:
+        until(lambda: (day, "train") in workspace.started()[before:], RUN, lambda: airflow.failed(known))
+        family = psutil.Process(airflow.process.pid).children(recursive=True)
+        assert any("sleep 3600" in " ".join(command(process)) for process in family)
+        assert airflow.stop(sign) == 0
+    else:
+        training = frozen(workspace.folder, f"recprune step train --day {day}", lambda: airflow.failed(known))
+        family = psutil.Process(airflow.process.pid).children(recursive=True)
+        assert training in family
+        thaw = threading.Timer(1, training.resume)  # once the stop has begun
+        thaw.start()
+        assert airflow.stop(sign) == 0
+        thaw.join()
     assert airflow.said().endswith("Airflow has stopped.\n")
     assert [process for process in family if running(process)] == []
 
@@ -496,6 +504,17 @@ def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow
     assert run["state"] == "success", airflow.failed(known)
     train = PASSED.index("train")
     assert workspace.started()[before:] == [*steps(day, PASSED[: train + 1]), *steps(day, PASSED[train:])]
+
+
+def frozen(workspace: Path, wanted: str, told: Callable[[], str]) -> psutil.Process:
+    """Stop the clock of a step as soon as it works, so that what comes next comes in its middle; return its process."""
+    deadline = time.monotonic() + RUN
+    while holder(workspace).get("command") != wanted:
+        assert time.monotonic() < deadline, f"{wanted} never began: {told()}"
+        time.sleep(0.01)
+    process = psutil.Process(int(str(holder(workspace)["pid"])))
+    process.suspend()
+    return process
 
 
 def command(process: psutil.Process) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recprune.versioning.pipeline import STAGES
-from tests.e2e.workspaces import FIRST, SECOND, digests, git, make_workspace, read, recprune
+from tests.e2e.workspaces import FIRST, SECOND, digests, git, holder, make_workspace, read, recprune
 
 pytestmark = pytest.mark.e2e
 
@@ -40,14 +40,6 @@ def expected(start: Path, undisturbed: Path) -> dict[str, str]:
 def copy(start: Path, to: Path) -> Path:
     shutil.copytree(start, to, symlinks=True)
     return to
-
-
-def holder(workspace: Path) -> dict[str, object]:
-    file = workspace / ".recprune/locks/step.lock"
-    try:
-        return dict(json.loads(file.read_text()))
-    except (OSError, ValueError):
-        return {}
 
 
 def dvc_above(pid: int) -> int:

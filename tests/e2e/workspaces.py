@@ -87,6 +87,15 @@ def read(workspace: Path, name: str) -> Any:
     return json.loads((workspace / name).read_text())
 
 
+def holder(workspace: Path) -> dict[str, object]:
+    """Return what the step lock says of the process that holds it, or of the last one that did."""
+    file = workspace / ".recprune/locks/step.lock"
+    try:
+        return dict(json.loads(file.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
 def git(workspace: Path, *arguments: str) -> str:
     """Run git in the workspace."""
     done = subprocess.run(["git", *arguments], cwd=workspace, capture_output=True, text=True, check=True)
