@@ -1,4 +1,4 @@
-"""Days: UTC calendar days of the event time, written YYYY-MM-DD."""
+"""Days: UTC calendar days of the event time, written YYYY-MM-DD; a day learned once more is a revision, `DAY.r2`."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from recprune.errors import SettingsError
 
 _PATTERN = re.compile(r"\d{4}-\d{2}-\d{2}")
+_REVISION = re.compile(r"(.*)\.r([1-9]\d{0,8})", re.DOTALL)
 
 
 def parse_day(text: str) -> date:
@@ -28,14 +29,65 @@ def parse_day(text: str) -> date:
         ) from None
 
 
-def is_day(text: object) -> bool:
-    """Say whether something that was read is a day.
+def revised(day: str, number: int) -> str:
+    """Return the name of a day's revision.
 
-    >>> is_day("2017-03-05"), is_day("../2017"), is_day(None)
-    (True, False, False)
+    >>> revised("2017-03-05", 2)
+    '2017-03-05.r2'
+    """
+    return f"{day}.r{number}"
+
+
+def number_of(day: str) -> int:
+    """Return the number of a revision; of the day itself 1.
+
+    >>> number_of("2017-03-05.r2"), number_of("2017-03-05")
+    (2, 1)
+    """
+    found = _REVISION.fullmatch(day)
+    return int(found.group(2)) if found else 1
+
+
+def plain_day(day: str) -> str:
+    """Return the day that a revision is of; a day itself as it is.
+
+    >>> plain_day("2017-03-05.r2"), plain_day("2017-03-05")
+    ('2017-03-05', '2017-03-05')
+    """
+    found = _REVISION.fullmatch(day)
+    return found.group(1) if found and int(found.group(2)) > 1 else day
+
+
+def date_of(day: str) -> date:
+    """Return the calendar day of a day or of a revision.
+
+    >>> date_of("2017-03-05.r2")
+    datetime.date(2017, 3, 5)
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    return parse_day(plain_day(day))
+
+
+def known_day(text: str) -> str:
+    """Return a day or a revision as it is written.
+
+    Raises:
+        SettingsError: it is neither.
+    """
+    date_of(text)
+    return text
+
+
+def is_day(text: object) -> bool:
+    """Say whether something that was read is a day, or the revision of one.
+
+    >>> is_day("2017-03-05"), is_day("2017-03-05.r2"), is_day("../2017"), is_day(None)
+    (True, True, False, False)
     """
     try:
-        return isinstance(text, str) and bool(parse_day(text))
+        return isinstance(text, str) and bool(date_of(text))
     except SettingsError:
         return False
 
@@ -50,7 +102,7 @@ def add_days(day: str, n: int) -> str:
         SettingsError: the calendar has no such day.
     """
     try:
-        return (parse_day(day) + timedelta(days=n)).isoformat()
+        return (date_of(day) + timedelta(days=n)).isoformat()
     except OverflowError:
         raise SettingsError(
             f"{n} days after {day} is no calendar day; days run from {date.min} to {date.max}."
@@ -58,12 +110,12 @@ def add_days(day: str, n: int) -> str:
 
 
 def days_between(first: str, last: str) -> Iterator[str]:
-    """Yield every day from `first` to `last`, both included.
+    """Yield every calendar day from `first` to `last`, both included.
 
     >>> list(days_between("2017-02-28", "2017-03-01"))
     ['2017-02-28', '2017-03-01']
     """
-    for ordinal in range(parse_day(first).toordinal(), parse_day(last).toordinal() + 1):
+    for ordinal in range(date_of(first).toordinal(), date_of(last).toordinal() + 1):
         yield date.fromordinal(ordinal).isoformat()
 
 
@@ -73,4 +125,4 @@ def days_apart(earlier: str, later: str) -> int:
     >>> days_apart("2017-02-28", "2017-03-02")
     2
     """
-    return (parse_day(later) - parse_day(earlier)).days
+    return (date_of(later) - date_of(earlier)).days

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recprune.data.verdict import VERDICT, read_verdict
-from recprune.days import days_between
+from recprune.days import days_between, number_of
 from recprune.errors import RecpruneError
 from recprune.files import free_bytes, make_room, read_json, size_of, understood
+from recprune.registry.revisions import names
 
 PLANS, REPORTS = Path("plans"), Path("reports")
 DAY_YAML = Path("day.yaml")
@@ -71,7 +72,16 @@ def is_quarantined(day: str) -> bool:
 
 
 def planned_days() -> list[str]:
-    """Return every day that has a plan, genesis included, in order."""
+    """Return every day that has a plan, genesis included, in order; no revisions."""
+    return [day for day in _planned() if number_of(day) == 1]
+
+
+def planned_revisions() -> list[str]:
+    """Return every revision of a day that has a plan, in order."""
+    return [day for day in _planned() if number_of(day) > 1]
+
+
+def _planned() -> list[str]:
     return sorted(path.stem for path in PLANS.glob("*.json"))
 
 
@@ -107,7 +117,7 @@ def room_for_a_day() -> str:
 
     In the workspace, in DVC's cache, and in a remote that is a folder of the same disk: three times.
     """
-    sizes = [sum(size_of(folder) for folder in _artefacts_of(day)) for day in planned_days()]
+    sizes = [sum(size_of(folder) for folder in _artefacts_of(day)) for day in _planned()]
     return make_room(max(3 * max(sizes, default=0) - free_bytes(), 1))
 
 
@@ -122,5 +132,9 @@ def days_with_verdict() -> list[DayState]:
 
 
 def days_before(day: str) -> list[DayState]:
-    """Return the state of every day between genesis and `day`, both left out, planned or not."""
-    return [day_state(d) for d in list(days_between(genesis_day(), day))[1:-1]]
+    """Return the state of every day between genesis and `day`, both left out, planned or not.
+
+    Where a replay was adopted, and before a day of one that still goes on, these are its revisions, without the days
+    that it left out.
+    """
+    return [day_state(d) for d in names(list(days_between(genesis_day(), day))[1:-1], number_of(day))]

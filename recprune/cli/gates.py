@@ -11,7 +11,7 @@ from rich.text import Text
 
 from recprune.cli.terminal import Terminal
 from recprune.config import read_yaml
-from recprune.days import days_between, parse_day
+from recprune.days import days_between, known_day, parse_day
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json, to_json
 from recprune.gating.limits import changed_limits
@@ -34,12 +34,12 @@ def explain(
     day: Annotated[str, typer.Argument(help="A day that reached its gate, YYYY-MM-DD.")], as_json: Json = False
 ) -> None:
     """Show a day's rules: verdict, value, interval, limit, room left, smallest difference that could have been seen."""
-    file = report_path(parse_day(day).isoformat(), "gate")
+    file = report_path(known_day(day), "gate")
     if not file.exists():
         state = day_state(day)
         raise RecpruneError(f"{day} has not reached its gate: {state.sentence or 'it was not run to the end.'}")
     found, history = read_json(file), read_history()
-    by_force = forced(history, parse_day(day).isoformat())
+    by_force = forced(history, known_day(day))
     if as_json:
         sys.stdout.write(to_json({**found, "forced": [asdict(entry) for entry in by_force]}))
         return

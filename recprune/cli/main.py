@@ -14,7 +14,7 @@ from recprune.cli.replay import replay
 from recprune.cli.serve import score, verify
 from recprune.cli.simulate import simulate
 from recprune.cli.terminal import Terminal
-from recprune.days import days_between, parse_day
+from recprune.days import days_between, known_day, parse_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
 from recprune.files import free_bytes, is_disk_full
 from recprune.printable import told
@@ -225,7 +225,7 @@ def fetch(
     from recprune.daily.fetch import fetch_day, fetch_inputs
     from recprune.lock import hold
 
-    date = parse_day(day).isoformat()
+    date = known_day(day)
 
     with hold("workspace", f"recprune fetch {day}", wait=False):
         paths = (fetch_inputs if inputs else fetch_day)(date, out.print)

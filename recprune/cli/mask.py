@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from recprune.cli.terminal import Terminal
-from recprune.days import parse_day
+from recprune.days import known_day
 from recprune.errors import DamagedArtefactError, RecpruneError, SettingsError
 from recprune.files import read_json
 from recprune.pruning.churn import Difference, churn, difference, inputs_per_vector
@@ -46,7 +46,7 @@ def diff(
 
     Jaccard similarity is the share of the groups kept on either day that is kept on both.
     """
-    if parse_day(first) > parse_day(second):
+    if known_day(first) > known_day(second):
         raise SettingsError(
             f"{first} is after {second}; give the earlier day first: recprune mask diff {second} {first}"
         )
@@ -77,7 +77,7 @@ def read_day(day: str) -> dict[str, Any]:
         SettingsError: the day was not pruned; says which were.
         RecpruneError: the day is quarantined.
     """
-    parse_day(day)
+    known_day(day)
     if is_quarantined(day):
         raise RecpruneError(
             f"{day} has no mask: {day_state(day).sentence} Nothing was pruned; the mask is that of the last day before."

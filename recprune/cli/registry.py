@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from recprune.cli.terminal import Terminal
-from recprune.days import parse_day
+from recprune.days import known_day
 from recprune.files import to_json
 from recprune.registry.history import current
 from recprune.registry.versions import (
@@ -50,7 +50,7 @@ def list_(
 @app.command()
 def show(day: Day, as_json: Json = False) -> None:
     """Show a version: when it served and why, its sizes, its latency."""
-    version = read_version(parse_day(day).isoformat())
+    version = read_version(known_day(day))
     if as_json:
         sys.stdout.write(to_json(version.to_json()))
         return
@@ -80,7 +80,7 @@ def diff(
     second: Annotated[str, typer.Argument(metavar="DAY2", help="Another one.")],
 ) -> None:
     """Say in plain words what differs between two versions: quality, sizes, latency, widths, ids, inputs."""
-    old, new = (read_version(parse_day(day).isoformat()) for day in (first, second))
+    old, new = (read_version(known_day(day)) for day in (first, second))
     for line in differences(old, new):
         out.print(line, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""`recprune replay`: a past day once more."""
+"""`recprune replay`: a past day once more, to verify it, or days from there on without what was wrong."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from recprune.cli.terminal import Terminal
-from recprune.days import parse_day
+from recprune.days import known_day, parse_day
 from recprune.errors import ExitCode, SettingsError
 
 if TYPE_CHECKING:
@@ -18,20 +18,46 @@ _NAMED = 4
 
 
 def replay(
-    day: Annotated[str, typer.Argument(help="A stored day.")],
+    day: Annotated[str | None, typer.Argument(help="A stored day, with --verify.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Rebuild the day aside and compare every byte.")] = False,
+    first: Annotated[str | None, typer.Option("--from", help="First day to learn once more.")] = None,
+    to: Annotated[str | None, typer.Option("--to", help="Stop after this day; nothing is adopted then.")] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="What to leave out: DAY[:HOUR][:COLUMN=VALUE]; may be given again.")
+    ] = None,
+    amended: Annotated[
+        list[str] | None, typer.Option(help="A day to read from the source again; may be given again.")
+    ] = None,
+    why: Annotated[str, typer.Option(help="Goes into the history.")] = "",
+    drop: Annotated[bool, typer.Option("--drop", help="End the open replay; nothing goes on from its days.")] = False,
 ) -> None:
-    """Rebuild a past day from its tag, aside, and compare every byte with what was stored.
+    """Rebuild a past day to verify it, or learn past days once more without what was wrong.
 
-    Data, vocabulary, masks, weights, scores, model.onnx and verdicts. The same bytes on the same CPU class, threads and
-    libraries; elsewhere every NE must be near. Exit code 1 if it is not the same day.
+    DAY --verify rebuilds a day from its tag, aside: data, vocabulary, masks, weights, scores, model.onnx and verdicts
+    are the same bytes on the same CPU class, threads and libraries; elsewhere every NE must be near.
+
+    --from DAY learns the days from there on once more, in order, as revisions (DAY.r2): what is stored does not change,
+    and the champion serves on. The last one meets the champion; if it passes its gate it serves, and later days go on
+    from it. Killed, the same command goes on. Exit code 3 if it did not pass.
     """
+    if drop:
+        _drop(why)
+    elif verify and day is not None and first is None:
+        _verify(known_day(day))
+    elif first is not None and day is None and not verify:
+        _again(first, to, (tuple(without or ()), tuple(amended or ())), why)
+    else:
+        told = f"{day} " if day else ""
+        raise SettingsError(
+            f"say what to do: recprune replay {told or 'DAY '}--verify rebuilds and compares a day; "
+            "recprune replay --from DAY learns it and the days after it once more."
+        )
+
+
+def _verify(day: str) -> None:
     from recprune.cli.view import DayView
     from recprune.daily.rebuild import rebuild
 
-    parse_day(day)
-    if not verify:
-        raise SettingsError(f"say what to do with {day}: recprune replay {day} --verify rebuilds and compares it.")
     view = DayView(out, 1)
     with view:
         view.day(day)
@@ -39,6 +65,47 @@ def replay(
     _show(found)
     if not found.good:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _again(first: str, to: str | None, what: tuple[tuple[str, ...], tuple[str, ...]], why: str) -> None:
+    from recprune.cli.view import DayView
+    from recprune.daily.replay import Asked, compare, replay
+    from recprune.daily.run import run_day
+
+    view = DayView(out, 2)
+
+    def run(day: str) -> None:
+        with view:
+            view.day(day)
+            outcome = run_day(day, view)
+        view.line(outcome)
+
+    found = replay(Asked(first, *what, why), parse_day(to).isoformat() if to else None, run)
+    if found.final:
+        ne = compare(found.final)
+        told = ", ".join(f"{name} {value:.4f}" for name, value in ne.items() if value is not None)
+        out.print(f"NE on the tail of {found.final}, which neither has learned: {told}", soft_wrap=True)
+    if found.revision.state == "adopted":
+        out.print(
+            f"Replay {found.revision.describe()} is adopted: {found.revision.told}. It serves, and later days go on "
+            "from it.",
+            soft_wrap=True,
+        )
+    elif found.revision.state == "dropped":
+        out.print(f"Replay {found.revision.describe()} is not adopted: {found.revision.told}", soft_wrap=True)
+        raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)
+    else:
+        out.print(
+            f"Replay {found.revision.describe()} is open, {len(found.open_days)} days are left: give the command again "
+            "without --to to go on, or end it with: recprune replay --drop",
+            soft_wrap=True,
+        )
+
+
+def _drop(why: str) -> None:
+    from recprune.daily.replay import drop
+
+    out.print(f"Replay {drop(why).describe()} is dropped: nothing goes on from its days.", soft_wrap=True)
 
 
 def _show(found: "Rebuilt") -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from recprune.days import parse_day
+from recprune.days import known_day
 from recprune.lock import hold
 from recprune.settings import read_settings
 
@@ -23,7 +23,7 @@ Out = Annotated[Path, typer.Option(help="Written here, replaced as a whole.")]
 
 def _run(step: Callable[..., None], given: dict[str, Any]) -> None:
     """Run a step with the arguments of its command, which bear the same names."""
-    parse_day(given["day"])  # it becomes part of paths
+    known_day(given["day"])  # it becomes part of paths
     with hold("step", f"recprune step {step.__name__} --day {given['day']}", wait=True):
         step(read_settings(Path()), **given)
 

@@ -14,18 +14,21 @@ from recprune.files import read_json
 from recprune.gating.limits import WARNING
 from recprune.printable import one_line
 from recprune.registry import history
+from recprune.registry.revisions import read_revisions
 from recprune.workspace import (
     DayState,
+    day_state,
     days_with_verdict,
     genesis_day,
+    planned_revisions,
     read_plan,
     report_path,
     validation_path,
 )
 
-_HEADING = (
-    f"{'day':<11}{'rows':>7}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>10}{'FLOPs':>7}  verdict"
-)
+_FIRST = 18
+"""Characters of a day and its rows; a revision's name is longer than a day's."""
+_HEADING = f"{'day':<11}{'rows':>{_FIRST - 11}}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>10}{'FLOPs':>7}  verdict"
 
 
 @contextmanager
@@ -113,7 +116,7 @@ def _is_worth_telling(state: DayState) -> bool:
 def day_line(state: DayState) -> str:
     """Return rows, rejected, NE of champion, dense and served, prune tax, FLOPs kept and verdict of a day."""
     counts = read_json(validation_path(state.day) / "verdict.json")["counts"]
-    begin = f"{state.day:<11}{counts['read']:>7,}{counts['rejected']:>9,}"
+    begin = f"{state.day}{counts['read']:>{_FIRST - len(state.day)},}{counts['rejected']:>9,}"
     if state.verdict == "quarantined":
         return f"{begin}{'–':>12}{'–':>8}{'–':>8}{'–':>10}{'–':>7}  quarantined"
     ne = read_json(report_path(state.day, "evaluation"))["next_day"]["ne"]
@@ -136,13 +139,18 @@ def show_status(console: Console) -> None:
     why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
-    for state in days_with_verdict():
+    revisions = [day_state(day) for day in planned_revisions()]
+    for state in sorted([*days_with_verdict(), *revisions], key=lambda state: state.day):
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
         why = one_line(state.sentence) if _is_worth_telling(state) else ""
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)
+    for revision in read_revisions():
+        told = {"begun": "open; go on or drop it", "adopted": "adopted", "dropped": "not adopted"}[revision.state]
+        why = f" ({one_line(revision.told)})" if revision.told else ""
+        console.print(f"Replay {revision.describe()}: {told}{why}", soft_wrap=True)
 
 
 def show_proposal(console: Console, directory: Path, doubts: Sequence[str]) -> None:

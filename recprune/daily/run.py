@@ -8,12 +8,14 @@ from pathlib import Path
 
 from recprune.daily.fetch import fetch_missing
 from recprune.daily.timed import Listener, Timed
+from recprune.days import number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import free_bytes, sha256
 from recprune.lock import hold
 from recprune.progress import MARK
 from recprune.registry.forced import champion_of_before, has_expired
 from recprune.registry.history import current, read_history
+from recprune.registry.revisions import adopted_before
 from recprune.serving.signature import check_keys
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
@@ -89,7 +91,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
             timed.step("store")
             store(day=day)
             state = day_state(day)
-            if state.verdict == "passed":
+            if state.verdict == "passed" and number_of(day) == 1:  # a replay is promoted as a whole
                 timed.step("promote")
                 _promote(day, timed)
         listener.step("report")  # not timed: it tells the times
@@ -252,8 +254,10 @@ def _say_stored(day: str, listener: Listener) -> None:
 
 
 def _finish_last_day() -> None:
-    """Finish the registry and git, and promote a stored day that was killed before its promotion."""
+    """Finish the registry and git, and promote what was stored and killed before its promotion: a day, or a replay."""
     finish()
     days = planned_days()[1:]
     if days and days[-1] in git.stored_days() and day_state(days[-1]).verdict == "passed":
         promote(day=days[-1])
+    if adopted := adopted_before(1):
+        promote(day=adopted[-1].final)

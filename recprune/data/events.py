@@ -224,9 +224,7 @@ def _weight(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
 
 
 def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:
-    times = pl.selectors.temporal().cast(pl.String)  # Python's own end with the year 9999
-    shown = rows.select(columns).with_columns(times).iter_rows(named=True)
-    raw = [json.dumps(row, default=str, ensure_ascii=False) for row in shown]
+    raw = rows_as_text(rows.select(columns))
     return rows.select(kind=pl.lit(kind), line=pl.col(_LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String))
 
 
@@ -235,3 +233,10 @@ def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
     columns = [as_text(c, key.schema[c]) for c in key.columns]
     text = key.select(pl.concat_str(columns, separator="\x1f", ignore_nulls=True)).to_series()
     return np.asarray(pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))
+
+
+def rows_as_text(rows: pl.DataFrame) -> list[str]:
+    """Return each row as JSON, for a person to read."""
+    times = pl.selectors.temporal().cast(pl.String)  # Python's own end with the year 9999
+    shown = rows.with_columns(times).iter_rows(named=True)
+    return [json.dumps(row, default=str, ensure_ascii=False) for row in shown]

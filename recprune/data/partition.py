@@ -11,7 +11,7 @@ from recprune.data.events import DayOfEvents
 from recprune.data.schema import Schema
 from recprune.files import MANIFEST, artefact, open_artefact, understood
 
-_EVENTS = "events.parquet"
+_EVENTS, _ASIDE = "events.parquet", "rejected.parquet"
 _ROW_GROUP = 65_536
 
 
@@ -36,6 +36,18 @@ class Partition:
         return pl.scan_parquet(self.path / _EVENTS)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class About:
+    """What is known of a day's events besides the rows."""
+
+    schema: Schema
+    source: str
+    teacher_ne: float | None = None
+    """As in `Partition`."""
+    note: str = ""
+    """What the source says of itself."""
+
+
 def write_partition(
     found: DayOfEvents,
     schema: Schema,
@@ -52,7 +64,7 @@ def write_partition(
     about: dict[str, Any] = {"source": source, **({"note": note} if note else {}), "counts": found.counts}
     about |= {"reasons": reasons}
     with artefact(rejected, "rejected", day, dict(about)) as folder:
-        found.aside.write_parquet(folder / "rejected.parquet")
+        found.aside.write_parquet(folder / _ASIDE)
     about |= {"problems": found.problems, "schema": schema.to_json(), "columns": found.columns}
     about |= {} if teacher_ne is None else {"teacher_ne": teacher_ne}
     with artefact(events, "events", day, about) as folder:
@@ -73,6 +85,17 @@ def open_partition(path: Path, day: str | None = None) -> Partition:
             teacher_ne=manifest.get("teacher_ne"),
             columns=dict(manifest.get("columns", {})),
         )
+
+
+def read_again(events: Path, rejected: Path) -> tuple[DayOfEvents, About]:
+    """Return a stored day's events as `ingest` found them, and what is known of them besides."""
+    stored, manifest = open_partition(events), open_artefact(events, "events")
+    open_artefact(rejected, "rejected", stored.day)
+    aside = pl.read_parquet(rejected / _ASIDE)
+    found = DayOfEvents(stored.scan().collect(), aside, stored.counts, stored.problems, stored.columns)
+    with understood(events / MANIFEST):
+        source, note = str(manifest["source"]), str(manifest.get("note", ""))
+    return found, About(schema=stored.schema, source=source, teacher_ne=stored.teacher_ne, note=note)
 
 
 def _counts(told: dict[str, Any]) -> dict[str, int]:

@@ -1,8 +1,6 @@
 """The registry: an append-only history of what served when, and an atomic pointer that follows it."""
 
-import getpass
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, Literal, get_args
 from recprune.days import is_day
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, to_json, write_json
+from recprune.registry.lines import append_line, drop_half_line, user
 from recprune.registry.reserve import with_reserve
 
 FOLDER = Path("registry")
@@ -97,25 +96,17 @@ def record(event: Event, day: str, champion: str, bundle: Path, why: str, *, unt
     """Add an entry, then move the pointer. Killed between the two, `follow` moves it later."""
     at = datetime.now(UTC).isoformat(timespec="seconds")
     digest = manifest_digest(bundle)
-    entry = Entry(event=event, day=day, champion=champion, bundle=digest, why=why, at=at, who=_user(), until=until)
+    entry = Entry(event=event, day=day, champion=champion, bundle=digest, why=why, at=at, who=user(), until=until)
     FOLDER.mkdir(exist_ok=True)
     told = {name: value for name, value in asdict(entry).items() if value or name != "until"}
-    line = json.dumps(told, ensure_ascii=False) + "\n"
-    with_reserve(lambda: _append(line))
+    line = json.dumps(told, ensure_ascii=False)
+    with_reserve(lambda: append_line(HISTORY, line))
     follow()
-
-
-def _append(line: str) -> None:
-    _drop_half_line()
-    with HISTORY.open("a", encoding="utf-8") as file:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def follow() -> None:
     """Make the pointer say what the history's last entry says."""
-    _drop_half_line()
+    drop_half_line(HISTORY)
     with_reserve(_move_pointer)
 
 
@@ -145,20 +136,3 @@ def current() -> str:
     if not entries:
         raise RecpruneError(f"{Path.cwd()} has no champion yet; make a workspace with: recprune init DIR")
     return entries[-1].champion
-
-
-def _drop_half_line() -> None:
-    """Cut off a last line that a kill left without its end; it was never acknowledged."""
-    if HISTORY.exists():
-        text = HISTORY.read_bytes()
-        if text and not text.endswith(b"\n"):
-            with HISTORY.open("r+b") as file:
-                file.truncate(text.rfind(b"\n") + 1)
-
-
-def _user() -> str:
-    """Return who runs this; in a container the number may have no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return str(os.getuid())

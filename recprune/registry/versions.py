@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from recprune.days import add_days
+from recprune.days import add_days, number_of
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, read_json, understood
 from recprune.registry.forced import champion_of_before
@@ -127,6 +127,8 @@ def _scored() -> dict[str, list[tuple[str, int, float]]]:
     """Return day, rows and NE of each champion on every day that it met."""
     found: dict[str, list[tuple[str, int, float]]] = {}
     for file in sorted(REPORTS.glob("*/evaluation.json")):
+        if number_of(file.parent.name) > 1:  # a replayed day was served once, by the champion of then
+            continue
         told = read_json(file)
         try:
             champion, rows, ne = told["champion_day"], told["next_day"]["rows"], told["next_day"]["ne"]["champion"]

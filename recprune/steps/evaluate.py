@@ -15,6 +15,7 @@ from recprune.data.change import kind
 from recprune.data.features import FeatureSet, calibrating_half
 from recprune.data.partition import open_partition
 from recprune.data.schema import Schema, type_of_values
+from recprune.days import date_of
 from recprune.files import SCRATCH, manifest_digest, open_artefact, read_json, write_json
 from recprune.gating.pool import Pool, Scored
 from recprune.lowering.inputs import raw_values
@@ -80,7 +81,9 @@ def evaluate(
     gated = [(name, values[at]) for name, values in columns]
     scored = [Scored(kind="tail", label=label, served=p_ours, champion=p_theirs, columns=gated)]
     new_line, parent = ours.manifest["new_line"], open_artefact(parent_pooled, "pooled")["day"]
-    if parent != champion_day and not new_line:  # else the two are one model, and their differences say nothing
+    unknown = date_of(champion_day) < date_of(day)  # a replay's last day may meet a champion that has learned it
+    # of one model the differences say nothing
+    if parent != champion_day and not new_line and unknown:
         served = scores["p_served"].to_numpy()
         scored.append(Scored(kind="next_day", label=today, served=served, champion=champion_whole, columns=columns))
     # a new line, after a restart or a takeover, must not be judged by the line that it replaced

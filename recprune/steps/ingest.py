@@ -2,29 +2,49 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date as calendar_day
 from pathlib import Path
 
-from recprune.data.events import read_events
-from recprune.data.partition import write_partition
+from recprune.data.events import DayOfEvents, read_events
+from recprune.data.exclusion import leave_out, parse_exclusion
+from recprune.data.partition import About, read_again, write_partition
 from recprune.data.sources.catalog import open_source
 from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch, Source
-from recprune.days import parse_day
+from recprune.days import date_of, number_of
 from recprune.settings import Settings
+from recprune.versioning.pipeline import stored_events
+from recprune.workspace import read_plan
 
 
 def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> None:
     """Read the day from the source and write what can be used, what cannot, and the counts.
 
-    Whatever the source delivers, or does not, is written down for `validate` to judge.
+    Whatever the source delivers, or does not, is written down for `validate` to judge. A revision takes the events as
+    they were stored, unless its plan says that they were amended, and leaves out what its plan names.
     """
+    told = read_plan(day)["revision"] if number_of(day) > 1 else {"of": None, "without": []}
+    wanted = [parse_exclusion(text) for text in told["without"]]
+    found, about = _read_source(settings, day) if told["of"] is None else _read_stored(told["of"])
+    if wanted:
+        found, about = leave_out(found, wanted), replace(about, teacher_ne=None)
+    schema, best, note = about.schema, about.teacher_ne, about.note
+    write_partition(found, schema, day, about.source, events, rejected, teacher_ne=best, note=note)
+
+
+def _read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
     source = open_source(settings.ingest, settings.schema)
-    date, schema = parse_day(day), source.schema()
+    date, schema = date_of(day), source.schema()
     missing: list[str] = []
     found = read_events(_delivered(source.read(date), missing), schema, date, text=source.text)
     found.problems.extend(missing)
     best = None if missing else _best(source, date)
-    write_partition(found, schema, day, source.name, events, rejected, teacher_ne=best, note=source.note)
+    return found, About(schema=schema, source=source.name, teacher_ne=best, note=source.note)
+
+
+def _read_stored(day: str) -> tuple[DayOfEvents, About]:
+    events, rejected = map(Path, stored_events(day))
+    return read_again(events, rejected)
 
 
 def _delivered(batches: Iterable[RawBatch], missing: list[str]) -> Iterator[RawBatch]:

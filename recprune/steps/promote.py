@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recprune.days import number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, open_artefact, read_json
 from recprune.lock import hold
 from recprune.registry import history
 from recprune.registry.forced import NEEDED, champion_of_before, check_terms, forced, has_expired, in_force
+from recprune.registry.revisions import is_adopted
 from recprune.serving.scorer import MODEL
 from recprune.serving.signature import check_signature, trusted
 from recprune.versioning import git
@@ -37,6 +39,8 @@ def _promote(day: str) -> bool:
         raise RecpruneError(f"{day} is not promoted: {state.sentence}")
     if day not in git.stored_days():
         raise RecpruneError(f"{day} is not stored, and only what is durable is promoted: recprune run --day {day}")
+    if number_of(day) > 1 and not is_adopted(day):
+        raise RecpruneError(f"{day} is not promoted: it belongs to a replay that was not adopted.")
     history.record("promoted", day, day, Path("bundles") / day, state.sentence)
     _finish()
     return True

@@ -11,7 +11,7 @@ from recprune.data.change import kind
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
-from recprune.days import parse_day
+from recprune.days import date_of
 from recprune.environment import code_digest, environment
 from recprune.errors import DamagedArtefactError
 from recprune.files import artefact, manifest_digest, open_artefact
@@ -89,7 +89,7 @@ def _say(line: str) -> None:
 
 def day_seed(seed: int, day: str) -> int:
     """Return the seed of a day's pass, another one each day."""
-    return seed * 1_000_003 + parse_day(day).toordinal()
+    return seed * 1_000_003 + date_of(day).toordinal()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,19 +25,27 @@ def outputs(day: str, stages: tuple[str, ...] = STAGES, *, cached: bool = True) 
     return found
 
 
-def foreign_inputs(days: Mapping[str, str]) -> list[str]:
+def foreign_inputs(days: Mapping[str, Any]) -> list[str]:
     """Return what a day reads of other days, each path once.
 
     Args:
-        days: values of the variables `parent`, `champion`, `served`.
+        days: values of the variables `parent`, `champion`, `served`; a plan has them. Of a revision that takes the
+            events as they were stored also `revision`, which names the day that has them.
     """
     found: dict[str, None] = {}
+    if (of := (days.get("revision") or {}).get("of")) is not None:
+        found |= dict.fromkeys(stored_events(of))
     for stage in _stages().values():
         for path in stage.get("deps", []):
             for name in ("parent", "champion", "served"):
                 if f"${{{name}}}" in path:
                     found[path.replace(f"${{{name}}}", days[name])] = None
     return list(found)
+
+
+def stored_events(day: str) -> list[str]:
+    """Return where a day's events, and the rows that were set aside, lie."""
+    return outputs(day, ("ingest",))
 
 
 def left_behind(day: str) -> list[str]:

@@ -1,0 +1,196 @@
+"""Learn past days once more, in order, beside what serves: as revisions, promoted only through the gate."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from recprune import times
+from recprune.daily.run import working, write_report
+from recprune.data.exclusion import Exclusion, parse_exclusion
+from recprune.days import add_days, days_between, parse_day
+from recprune.errors import RecpruneError, SettingsError
+from recprune.files import read_json
+from recprune.registry.history import FOLDER, current
+from recprune.registry.revisions import Revision, begin, days_of, end, read_revisions
+from recprune.steps.promote import promote
+from recprune.versioning import git
+from recprune.workspace import day_state, genesis_day, planned_days, read_plan, report_path
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be learned once more."""
+
+    first: str
+    without: tuple[str, ...] = ()
+    """What is left out, as `Exclusion` reads it."""
+    amended: tuple[str, ...] = ()
+    """Days that are read from the source again."""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """How a replay stands."""
+
+    revision: Revision
+    final: str
+    """Its last day that was judged; empty if there is none yet."""
+    open_days: tuple[str, ...]
+    """Its days that are still to be learned."""
+
+
+def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed:
+    """Learn the days from `asked.first` on once more, each from its revised predecessor.
+
+    Nothing that is stored changes. The last day's bundle meets the champion that serves; if it passes, the replay is
+    adopted: it serves, and later days go on from it. Killed, the same call goes on where it was. A day that runs
+    meanwhile is learned once more too.
+
+    Args:
+        asked: where to begin, what to leave out, what to read again, and why.
+        to: the last day to learn; the replay then stays open, and nothing is adopted. None: to the last stored day.
+        run: takes a day through every step, as `run_day` does.
+
+    Raises:
+        SettingsError: something to be left out is no such thing, or nothing is left to learn.
+        RecpruneError: a day is not stored, another replay is open, or a step failed.
+    """
+    left_out = [parse_exclusion(text) for text in asked.without]
+    with working(f"recprune replay --from {asked.first}"):
+        revision = _begin(asked, left_out)
+    while True:
+        with working(f"recprune replay --from {asked.first}"):
+            last = _last_stored()
+            left = _left(revision, min(to or last, last))
+            if not left:
+                return _end(revision, last, whole=to is None or to >= last)
+        run(left[0])
+
+
+def estimate(first: str, last: str) -> float | None:
+    """Return the seconds that learning some days once more will take, as the last ones took; None if none was timed."""
+    usual = times.usual([times.took(times.of_day(day)) for day in planned_days()])
+    return len(list(days_between(first, last))) * sum(each.seconds for each in usual.values()) if usual else None
+
+
+def open_replay() -> Revision | None:
+    """Return the replay that was begun and has not ended."""
+    return next((each for each in read_revisions() if each.state == "begun"), None)
+
+
+def drop(why: str) -> Revision:
+    """End the open replay; its days stay stored, and nothing goes on from them.
+
+    Raises:
+        RecpruneError: none is open.
+    """
+    with working("recprune replay --drop"):
+        revision = open_replay()
+        if revision is None:
+            raise RecpruneError("no replay is open; there is nothing to drop.")
+        _close(revision, "dropped", _last_stored(), _final(revision, _last_stored()), why or "dropped by hand")
+    return revision
+
+
+def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
+    """Return the open replay if it is the one asked for, else begin one."""
+    there, wanted = open_replay(), (asked.first, asked.without, asked.amended)
+    if there is not None:
+        if (there.first, there.without, there.amended) == wanted:
+            return there
+        raise RecpruneError(
+            f"a replay is open: {there.describe()}. End it first: give the same command again to go on with it, or drop "
+            "it with: recprune replay --drop"
+        )
+    _check(asked, left_out)
+    begun = begin(asked.first, asked.without, asked.amended, asked.why)
+    _commit(begun, "begun", asked.why)
+    return begun
+
+
+def _check(asked: Asked, left_out: Sequence[Exclusion]) -> None:
+    genesis, last = genesis_day(), _last_stored()
+    first = parse_day(asked.first).isoformat()
+    if not genesis < first <= last:
+        raise SettingsError(
+            f"--from {first} is no day that was run here; these were: {add_days(genesis, 1)} to {last}."
+        )
+    for each in left_out:
+        if not first <= each.day <= last:
+            raise SettingsError(
+                f"--without {each.text}: {each.day} is not among the days to learn once more, {first} to {last}; begin "
+                f"earlier: recprune replay --from {each.day}"
+            )
+    for day in asked.amended:
+        if not first <= parse_day(day).isoformat() <= last:
+            raise SettingsError(f"--amended {day} is not among the days to learn once more, {first} to {last}.")
+    whole = {each.day for each in left_out if each.whole_day}
+    if all(day in whole for day in days_between(first, last)):
+        raise SettingsError(
+            f"every day from {first} to {last} is left out, so that there is nothing to learn once more. To serve what "
+            "was before them: recprune rollback"
+        )
+
+
+def _last_stored() -> str:
+    stored = git.stored_days()
+    days = [day for day in planned_days()[1:] if day in stored]
+    if not days:
+        raise RecpruneError(f"no day was stored after genesis {genesis_day()}, so that there is none to learn again.")
+    return days[-1]
+
+
+def _left(revision: Revision, last: str) -> list[str]:
+    stored = git.stored_days()
+    return [day for day in days_of(revision, last) if day not in stored]
+
+
+def _final(revision: Revision, last: str) -> str:
+    """Return the last day of a replay that was judged."""
+    stored = git.stored_days()
+    judged = [day for day in days_of(revision, last) if day in stored and day_state(day).verdict != "quarantined"]
+    return judged[-1] if judged else ""
+
+
+def _end(revision: Revision, last: str, *, whole: bool) -> Replayed:
+    """Adopt or drop a replay of which every day is stored."""
+    final = _final(revision, last)
+    if not whole:
+        return Replayed(revision, final, tuple(_left(revision, last)))
+    if revision.state == "begun":
+        refused = _refusal(final)
+        passed = f"{final} passed its gate against {read_plan(final)['champion']}" if not refused else ""
+        _close(revision, "dropped" if refused else "adopted", last, final, refused or passed)
+        if not refused:
+            promote(day=final)
+        write_report()
+    found = next(each for each in read_revisions() if each.number == revision.number)
+    return Replayed(found, final, ())
+
+
+def _refusal(final: str) -> str:
+    """Say why a replay is not adopted; empty if it is."""
+    if not final:
+        return "every one of its days was quarantined"
+    plan, state = read_plan(final), day_state(final)
+    if state.verdict != "passed":
+        return state.sentence
+    if not plan["revision"]["final"] or plan["champion"] != current():
+        return f"{final} was judged against {plan['champion']}, and {current()} serves now; replay once more"
+    return ""
+
+
+def _close(revision: Revision, state: str, last: str, final: str, why: str) -> None:
+    end(revision.number, state, last, final, why)
+    _commit(revision, state, why)
+
+
+def _commit(revision: Revision, state: str, why: str) -> None:
+    if git.commit([str(FOLDER)], f"Registry: replay {revision.describe()}: {state}\n\n{why}"):
+        git.push()
+
+
+def compare(final: str) -> dict[str, float | None]:
+    """Return the NE of a replay's last bundle and of the champion, on rows that neither has learned."""
+    found = read_json(report_path(final, "evaluation"))["tail"]["ne"]
+    return {name: found[name] for name in ("candidate", "champion")}
