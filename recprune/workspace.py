@@ -8,7 +8,7 @@ from recprune.data.verdict import VERDICT, read_verdict
 from recprune.days import days_between, number_of
 from recprune.errors import RecpruneError
 from recprune.files import free_bytes, make_room, read_json, size_of, understood
-from recprune.registry.revisions import names
+from recprune.registry.revisions import name_of, names
 
 PLANS, REPORTS = Path("plans"), Path("reports")
 DAY_YAML = Path("day.yaml")
@@ -129,6 +129,16 @@ def _artefacts_of(day: str) -> list[Path]:
 def days_with_verdict() -> list[DayState]:
     """Return the state of every planned day after genesis, in order."""
     return [day_state(day) for day in planned_days()[1:]]
+
+
+def stale_days(day: str) -> list[str]:
+    """Return the days whose lineage holds a calendar day, as later days know it; in order."""
+    name = name_of(day)
+    heirs = {name}
+    for each in _planned():
+        if each > name and read_plan(each)["parent"] in heirs:
+            heirs.add(each)
+    return sorted(each for each in heirs if each != name)
 
 
 def days_before(day: str) -> list[DayState]:

@@ -14,21 +14,25 @@ from recprune.files import read_json
 from recprune.gating.limits import WARNING
 from recprune.printable import one_line
 from recprune.registry import history
-from recprune.registry.revisions import read_revisions
+from recprune.registry.late import unchosen
+from recprune.registry.revisions import name_of, read_revisions
 from recprune.workspace import (
     DayState,
     day_state,
     days_with_verdict,
     genesis_day,
+    planned_days,
     planned_revisions,
     read_plan,
     report_path,
+    stale_days,
     validation_path,
 )
 
 _FIRST = 18
 """Characters of a day and its rows; a revision's name is longer than a day's."""
-_HEADING = f"{'day':<11}{'rows':>{_FIRST - 11}}{'rejected':>9}{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>10}{'FLOPs':>7}  verdict"
+_SCORES = f"{'NE champion':>12}{'dense':>8}{'served':>8}{'tax':>10}{'FLOPs':>7}  verdict"
+_HEADING = f"{'day':<11}{'rows':>{_FIRST - 11}}{'rejected':>9}{_SCORES}"
 
 
 @contextmanager
@@ -139,18 +143,29 @@ def show_status(console: Console) -> None:
     why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
+    amended = unchosen(planned_days())
+    stale = {day: late.day for late in reversed(amended) for day in (name_of(late.day), *stale_days(late.day))}
     revisions = [day_state(day) for day in planned_revisions()]
     for state in sorted([*days_with_verdict(), *revisions], key=lambda state: state.day):
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
         why = one_line(state.sentence) if _is_worth_telling(state) else ""
+        if (trial := plan.get("trial")) and trial["left_out"]:
+            why = "; ".join(filter(None, (f"goes on without {trial['suspicious']}: a trial proved harm", why)))
+        if state.day in stale:
+            why = "; ".join(filter(None, (f"stale: {stale[state.day]} was amended", why)))
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)
     for revision in read_revisions():
         told = {"begun": "open; go on or drop it", "adopted": "adopted", "dropped": "not adopted"}[revision.state]
         why = f" ({one_line(revision.told)})" if revision.told else ""
         console.print(f"Replay {revision.describe()}: {told}{why}", soft_wrap=True)
+    for late in amended:
+        console.print(
+            f"{late.day} was amended: {one_line(late.told)}. To choose what to do: recprune plan-late {late.day}",
+            soft_wrap=True,
+        )
 
 
 def show_proposal(console: Console, directory: Path, doubts: Sequence[str]) -> None:

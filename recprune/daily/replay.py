@@ -1,7 +1,7 @@
 """Learn past days once more, in order, beside what serves: as revisions, promoted only through the gate."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recprune import times
 from recprune.daily.run import working, write_report
@@ -10,6 +10,7 @@ from recprune.days import add_days, days_between, parse_day
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json
 from recprune.registry.history import FOLDER, current
+from recprune.registry.late import note, unchosen
 from recprune.registry.revisions import Revision, begin, days_of, end, read_revisions
 from recprune.steps.promote import promote
 from recprune.versioning import git
@@ -99,8 +100,8 @@ def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
         if (there.first, there.without, there.amended) == wanted:
             return there
         raise RecpruneError(
-            f"a replay is open: {there.describe()}. End it first: give the same command again to go on with it, or drop "
-            "it with: recprune replay --drop"
+            f"a replay is open: {there.describe()}. End it first: give the same command again to go on with it, or "
+            "drop it with: recprune replay --drop"
         )
     _check(asked, left_out)
     begun = begin(asked.first, asked.without, asked.amended, asked.why)
@@ -160,6 +161,8 @@ def _end(revision: Revision, last: str, *, whole: bool) -> Replayed:
     if revision.state == "begun":
         refused = _refusal(final)
         passed = f"{final} passed its gate against {read_plan(final)['champion']}" if not refused else ""
+        for late in unchosen(revision.amended if not refused else ()):
+            note(replace(late, choice="replay", told=f"replay r{revision.number}"))
         _close(revision, "dropped" if refused else "adopted", last, final, refused or passed)
         if not refused:
             promote(day=final)

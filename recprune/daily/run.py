@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recprune.daily.fetch import fetch_missing
+from recprune.daily.suspicion import with_trial
 from recprune.daily.timed import Listener, Timed
 from recprune.days import number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
@@ -143,7 +144,8 @@ def _plan(day: str, settings: Settings, listener: Listener) -> None:
     _end_force(day, listener)
     stored = git.stored_days()
     _check_reports(day)
-    found = planning.plan(settings, day=day, stored=stored)
+    found = with_trial(planning.plan(settings, day=day, stored=stored), settings, listener.say)
+    planning.restore_day(found)
     fetch_missing(foreign_inputs(found), listener.say)
     found = planning.with_change(found, settings)
     planning.keep_digests(found)

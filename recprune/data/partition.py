@@ -1,6 +1,7 @@
 """The typed Parquet partition of a day's events."""
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from recprune.data.events import DayOfEvents
 from recprune.data.schema import Schema
 from recprune.files import MANIFEST, artefact, open_artefact, understood
 
-_EVENTS, _ASIDE = "events.parquet", "rejected.parquet"
+_EVENTS, _ASIDE, _CORRECTIONS = "events.parquet", "rejected.parquet", "corrections.parquet"
 _ROW_GROUP = 65_536
 
 
@@ -30,6 +31,14 @@ class Partition:
 
     columns: dict[str, str] = field(default_factory=dict)
     """What the delivery had, those columns too that the schema does not name; see `column_types`."""
+
+    corrections: dict[str, int] = field(default_factory=dict)
+    """Rows of amended days that are learned with this one, by day."""
+
+    def corrected(self) -> pl.DataFrame:
+        """Return the rows of amended days, as they are now, that are learned with this day; no others of theirs."""
+        path = self.path / _CORRECTIONS
+        return pl.read_parquet(path) if path.exists() else self.scan().head(0).collect()
 
     def scan(self) -> pl.LazyFrame:
         """Return the events, in order of time, not yet read."""
@@ -58,8 +67,12 @@ def write_partition(
     *,
     teacher_ne: float | None = None,
     note: str = "",
+    corrections: Mapping[str, pl.DataFrame] | None = None,
 ) -> None:
-    """Write a day's events and the rows set aside, each with its manifest, which repeats the source's note."""
+    """Write a day's events and the rows set aside, each with its manifest, which repeats the source's note.
+
+    Rows of amended days, by day, lie beside the events, which they are none of.
+    """
     reasons = _reasons(found.aside)
     about: dict[str, Any] = {"source": source, **({"note": note} if note else {}), "counts": found.counts}
     about |= {"reasons": reasons}
@@ -67,7 +80,10 @@ def write_partition(
         found.aside.write_parquet(folder / _ASIDE)
     about |= {"problems": found.problems, "schema": schema.to_json(), "columns": found.columns}
     about |= {} if teacher_ne is None else {"teacher_ne": teacher_ne}
+    about |= {"corrections": {each: rows.height for each, rows in corrections.items()}} if corrections else {}
     with artefact(events, "events", day, about) as folder:
+        if corrections:
+            pl.concat(corrections.values()).write_parquet(folder / _CORRECTIONS)
         found.events.write_parquet(folder / _EVENTS, row_group_size=_ROW_GROUP)
 
 
@@ -84,6 +100,7 @@ def open_partition(path: Path, day: str | None = None) -> Partition:
             problems=[str(problem) for problem in manifest["problems"]],
             teacher_ne=manifest.get("teacher_ne"),
             columns=dict(manifest.get("columns", {})),
+            corrections={str(each): operator.index(n) for each, n in manifest.get("corrections", {}).items()},
         )
 
 

@@ -121,6 +121,11 @@ def names(days: Sequence[str], number: int = 1) -> list[str]:
     return [name for name in found if name]
 
 
+def name_of(day: str) -> str:
+    """Return under which name later days know a calendar day; the day itself if a replay left it out."""
+    return _name(day, adopted_before(1)) or day
+
+
 def events_of(day: str, number: int) -> str:
     """Return the name whose events a revision of a calendar day takes: the last one that was adopted before it."""
     return _name(day, adopted_before(number)) or day

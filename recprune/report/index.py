@@ -8,19 +8,20 @@ from recprune.report import figures
 from recprune.report.day_page import gate_rows
 from recprune.report.pages import render
 from recprune.report.recent import checked, durations
-from recprune.report.record import DayRecord, Json, decisions
+from recprune.report.record import Again, DayRecord, Json, decisions
 
 SHOWN = 90
 """Days and changes of champion that the index shows, the last ones; a page of its own lists all."""
 
 
-def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entry]) -> str:
+def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entry], again: Again | None = None) -> str:
     """Return the page one opens every morning.
 
     Args:
         workspace: its name, for the title.
-        days: every planned day after genesis, oldest first.
+        days: every planned day after genesis, oldest first; no revisions.
         history: what served when, oldest first.
+        again: replays and amended days.
     """
     judged = [day for day in days if day.verdict != "open"]
     measured = [day for day in judged if day.evaluation is not None]
@@ -43,6 +44,7 @@ def index_page(workspace: str, days: Sequence[DayRecord], history: Sequence[Entr
         decisions=list(reversed(decisions(list(days))[-SHOWN:])),
         counted={word: sum(day.verdict == word for day in days) for word in ("passed", "held", "quarantined")},
         cut=is_cut(days),
+        again=again or Again(),
         **_figures(days[-SHOWN:]),
     )
 

@@ -7,6 +7,8 @@ from typing import Any
 from recprune.pruning.churn import Change, Difference, churn, difference
 from recprune.pruning.ledger import day_masks
 from recprune.registry.history import Entry
+from recprune.registry.late import Late
+from recprune.registry.revisions import Revision
 from recprune.times import Attempt
 
 Json = dict[str, Any]
@@ -82,6 +84,15 @@ class DayRecord:
             return "warning: " + shorten([rule["reason"] for rule in of["warned"]])
         unsure = ", ".join(rule["name"] for rule in of["undecided"])
         return f"too few rows to decide {unsure}" if unsure else "every rule decided: no harm"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Again:
+    """What was looked at again: days learned once more, and days that their source has amended."""
+
+    replays: tuple[tuple[Revision, tuple[DayRecord, ...]], ...] = ()
+    """Each replay and its days, oldest first."""
+    amended: tuple[Late, ...] = ()
 
 
 def shorten(reasons: list[str], listed: int = 2) -> str:

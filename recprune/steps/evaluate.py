@@ -56,6 +56,9 @@ def evaluate(
     scores = pl.read_parquet(next_day / "scores.parquet")
     columns_of = partial(_inputs, schema=partition.schema)
     champion_whole = _score(theirs, rows, columns_of)
+    unknown = date_of(champion_day) < date_of(day)
+    if not unknown:  # a replay's last day may meet a champion that has learned it; its score would say nothing
+        champion_whole = np.full(len(rows), np.nan)
     at = np.arange(len(rows) - held_back, len(rows))
     at = at[~calibrating_half(rows["row_hash"].to_numpy()[at])] if held_back else at
     p_ours, p_theirs = _score(ours, rows[at], columns_of), _score(theirs, rows[at], columns_of)
@@ -68,7 +71,7 @@ def evaluate(
         "champion_day": champion_day,
         "next_day": _metrics(today, whole) | {"teacher_ne": partition.teacher_ne},
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
-        "line": _line(today, scores["p_served"].to_numpy(), champion_whole),
+        "line": _line(today, scores["p_served"].to_numpy(), champion_whole if unknown else np.zeros(0)),
         "slices": slices(today, whole, columns),
         "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
         "parity": ours.manifest["parity"],
@@ -81,7 +84,6 @@ def evaluate(
     gated = [(name, values[at]) for name, values in columns]
     scored = [Scored(kind="tail", label=label, served=p_ours, champion=p_theirs, columns=gated)]
     new_line, parent = ours.manifest["new_line"], open_artefact(parent_pooled, "pooled")["day"]
-    unknown = date_of(champion_day) < date_of(day)  # a replay's last day may meet a champion that has learned it
     # of one model the differences say nothing
     if parent != champion_day and not new_line and unknown:
         served = scores["p_served"].to_numpy()
@@ -138,17 +140,19 @@ def _score(scorer: Scorer, rows: pl.DataFrame, columns_of: Callable[[Scorer, pl.
 
 def _metrics(label: NDArray[np.float64], predictions: dict[str, NDArray[np.float64]]) -> dict[str, Any]:
     """Return rows, base rate and each model's NE, AUC and calibration; null where they are not defined."""
+    ranked = {name: p for name, p in predictions.items() if np.isfinite(p).all()}
     return {
         "rows": len(label),
         "base_rate": _number(float(np.mean(label))) if len(label) else None,
         "ne": {name: _number(metrics.normalized_entropy(label, p)) for name, p in predictions.items()},
-        "auc": {name: _number(metrics.auc(label, p)) for name, p in predictions.items()},
+        "auc": {name: _number(metrics.auc(label, p)) if name in ranked else None for name, p in predictions.items()},
         "calibration": {name: _number(metrics.calibration(label, p)) for name, p in predictions.items()},
     }
 
 
 def _line(label: NDArray[np.float64], served: NDArray[np.float64], champion: NDArray[np.float64]) -> dict[str, Any]:
-    """Compare the served line with the champion on the whole day, before the line learned it."""
+    """Compare the served line with the champion on the whole day, before either learned it; no champion, no rows."""
+    label, served = label[: len(champion)], served[: len(champion)]
     return paired(metrics.log_losses(label, served), metrics.log_losses(label, champion)).to_json()
 
 

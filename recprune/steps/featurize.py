@@ -28,8 +28,9 @@ def featurize(
 ) -> None:
     """Write three sets: score (the whole day, parent's vocabulary), learn and tail (the day's vocabulary).
 
-    learn = the parent's tail, then the day's head; tail = the day's last share in time. Where the schema changed, a
-    new feature has no ids in the parent's vocabulary and is missing in its tail.
+    learn = the parent's tail, then rows of amended days that the plan names, then the day's head; tail = the day's last
+    share in time. Where the schema changed, a new feature has no ids in the parent's vocabulary and is missing in its
+    tail.
     """
     refuse_quarantined(validation, day)
     today, before = open_partition(events, day), open_partition(parent_events)
@@ -38,7 +39,7 @@ def featurize(
     head, tail = split_tail(rows, settings.featurize.tail)
     held_back = open_artefact(parent_features, "features", before.day)["tail_rows"]
     earlier = before.scan().collect().tail(held_back)
-    learn = pl.concat([fit_events(earlier, before.schema, schema, head), head])
+    learn = pl.concat([fit_events(earlier, before.schema, schema, head), today.corrected().select(head.columns), head])
     grown = known.learn(learn, settings.featurize.min_count)
     grown.save(vocabulary, day)
     about: dict[str, Any] = {

@@ -6,6 +6,9 @@ from dataclasses import replace
 from datetime import date as calendar_day
 from pathlib import Path
 
+import polars as pl
+
+from recprune.data.amendments import changed_rows
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.exclusion import leave_out, parse_exclusion
 from recprune.data.partition import About, read_again, write_partition
@@ -14,7 +17,7 @@ from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch
 from recprune.days import date_of, number_of
 from recprune.settings import Settings
 from recprune.versioning.pipeline import stored_events
-from recprune.workspace import read_plan
+from recprune.workspace import plan_path, read_plan
 
 
 def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> None:
@@ -25,14 +28,25 @@ def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> Non
     """
     told = read_plan(day)["revision"] if number_of(day) > 1 else {"of": None, "without": []}
     wanted = [parse_exclusion(text) for text in told["without"]]
-    found, about = _read_source(settings, day) if told["of"] is None else _read_stored(told["of"])
+    found, about = read_source(settings, day) if told["of"] is None else read_stored(told["of"])
     if wanted:
         found, about = leave_out(found, wanted), replace(about, teacher_ne=None)
+    also = _corrections(settings, day)
     schema, best, note = about.schema, about.teacher_ne, about.note
-    write_partition(found, schema, day, about.source, events, rejected, teacher_ne=best, note=note)
+    write_partition(found, schema, day, about.source, events, rejected, teacher_ne=best, note=note, corrections=also)
 
 
-def _read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
+def _corrections(settings: Settings, day: str) -> dict[str, pl.DataFrame]:
+    """Return the changed rows of amended days that the day learns besides its own, by day."""
+    found = {}
+    for each in read_plan(day).get("corrections", []) if plan_path(day).exists() else []:
+        stored, now = read_stored(each["of"])[0], read_source(settings, each["day"])[0]
+        found[str(each["day"])] = changed_rows(stored.events, now.events)
+    return found
+
+
+def read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
+    """Return what the source delivers for a day now, typed and checked."""
     source = open_source(settings.ingest, settings.schema)
     date, schema = date_of(day), source.schema()
     missing: list[str] = []
@@ -42,7 +56,8 @@ def _read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
     return found, About(schema=schema, source=source.name, teacher_ne=best, note=source.note)
 
 
-def _read_stored(day: str) -> tuple[DayOfEvents, About]:
+def read_stored(day: str) -> tuple[DayOfEvents, About]:
+    """Return a day's events as they were stored."""
     events, rejected = map(Path, stored_events(day))
     return read_again(events, rejected)
 

@@ -13,14 +13,13 @@ from recprune.days import add_days, is_day, known_day, number_of, plain_day
 from recprune.errors import DamagedArtefactError, LineageError
 from recprune.files import MANIFEST, manifest_digest, read_json, sha256, understood, write_json, write_text
 from recprune.model.change import Change, Structure, change_of, kinds, other_changes
+from recprune.registry.again import corrections_for, revision_for
 from recprune.registry.history import champion_before, current
-from recprune.registry.revisions import events_of, read_revisions
 from recprune.settings import PlanSettings, Settings
 from recprune.versioning.pipeline import day_of, foreign_inputs
 from recprune.workspace import (
     DAY_YAML,
     DayState,
-    day_state,
     days_before,
     genesis_day,
     plan_path,
@@ -151,7 +150,7 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
     _check_complete(day, before, stored)
     good = [state.day for state in before if state.verdict != "quarantined" and state.finite]
     parent = good[-1] if good else genesis
-    revision = _revision(day, stored) if number_of(day) > 1 else None
+    revision = revision_for(day, stored) if number_of(day) > 1 else None
     champion = current() if revision and revision["final"] else champion_before(plain_day(day))
     if champion is None:
         raise LineageError(f"{day} has no champion before it: registry/history.jsonl has no entry before that day.")
@@ -165,26 +164,10 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
         "served": champion if restart else parent,
         "restart": restart,
     }
-    return found | ({"revision": revision} if revision else {})
-
-
-def _revision(day: str, stored: Collection[str]) -> dict[str, Any]:
-    """Return what a day's revision takes and leaves out, and whether it is the replay's last one.
-
-    The last one meets the champion that serves now; one before it the champion of its day, which had not learned it.
-    """
-    plain, number = plain_day(day), number_of(day)
-    revision = next((each for each in read_revisions() if each.number == number), None)
-    if revision is None or revision.excised(plain) or plain < revision.first:
-        raise LineageError(f"{day} belongs to no replay; begin one with: recprune replay --from {plain}")
-    later = [each for each in stored if number_of(each) == 1 and each > plain and not revision.excised(each)]
-    judged = [each for each in later if each in revision.amended or day_state(each).verdict != "quarantined"]
-    return {
-        "number": number,
-        "of": None if plain in revision.amended else events_of(plain, number),
-        "without": [text for text in revision.without if text.startswith(f"{plain}:")],
-        "final": not judged,
-    }
+    if revision:
+        return found | {"revision": revision}
+    corrections = corrections_for(before)
+    return found | ({"corrections": corrections} if corrections else {})
 
 
 def _not_after(day: str, genesis: str) -> LineageError:

@@ -8,19 +8,24 @@ from typing import Any
 from recprune import report as report_package
 from recprune import times
 from recprune.data.verdict import VERDICT
+from recprune.days import number_of
 from recprune.files import read_json, understood, write_text
 from recprune.registry.forced import forced
 from recprune.registry.history import Entry, read_history
+from recprune.registry.late import read_late
+from recprune.registry.revisions import read_revisions
 from recprune.report.day_page import day_page
 from recprune.report.index import all_days_page, index_page, is_cut
-from recprune.report.record import DayRecord
+from recprune.report.record import Again, DayRecord
 from recprune.workspace import (
     REPORTS,
     DayState,
+    day_state,
     days_with_verdict,
     delivered_path,
     genesis_day,
     plan_path,
+    planned_revisions,
     read_plan,
     report_path,
     validation_path,
@@ -41,9 +46,10 @@ def report() -> Path:
     history = read_history()
     days = [_record(state, history) for state in days_with_verdict()]
     template = _template()
-    for i, day in enumerate(days):
-        before = days[i - 1].day if i else None
-        after = days[i + 1].day if i + 1 < len(days) else None
+    again = _again(history)
+    revised = [(day, None, None) for _, replayed in again.replays for day in replayed]
+    names = [None, *(day.day for day in days), None]
+    for day, before, after in [*zip(days, names, names[2:], strict=False), *revised]:
         digest = _made_from(day, template, workspace, before, after)
         page = REPORTS / day.day / PAGE
         with understood(REPORTS / day.day):
@@ -52,8 +58,18 @@ def report() -> Path:
     with understood(REPORTS):
         if is_cut(days):
             _replace(REPORTS / ALL_DAYS, all_days_page(workspace, days, history))
-        _replace(REPORTS / PAGE, index_page(workspace, days, history))
+        _replace(REPORTS / PAGE, index_page(workspace, days, history, again))
     return REPORTS / PAGE
+
+
+def _again(history: Sequence[Entry]) -> Again:
+    """Return replays with their days, and amended days."""
+    records = [_record(day_state(day), history) for day in planned_revisions()]
+    replays = [
+        (revision, tuple(each for each in records if number_of(each.day) == revision.number))
+        for revision in read_revisions()
+    ]
+    return Again(replays=tuple(replays), amended=tuple(read_late().values()))
 
 
 def is_reported(day: str) -> bool:

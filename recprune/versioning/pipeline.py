@@ -30,11 +30,14 @@ def foreign_inputs(days: Mapping[str, Any]) -> list[str]:
 
     Args:
         days: values of the variables `parent`, `champion`, `served`; a plan has them. Of a revision that takes the
-            events as they were stored also `revision`, which names the day that has them.
+            events as they were stored also `revision`, which names the day that has them; `corrections` names days
+            whose changed rows are learned too.
     """
     found: dict[str, None] = {}
     if (of := (days.get("revision") or {}).get("of")) is not None:
         found |= dict.fromkeys(stored_events(of))
+    for correction in days.get("corrections", []):
+        found |= dict.fromkeys(stored_events(correction["of"]))
     for stage in _stages().values():
         for path in stage.get("deps", []):
             for name in ("parent", "champion", "served"):

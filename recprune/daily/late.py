@@ -1,0 +1,158 @@
+"""Late and amended data: what a source has changed of a stored day, what that makes stale, and what to do about it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from recprune.daily.fetch import check_stored, fetch_missing
+from recprune.daily.replay import estimate
+from recprune.daily.run import working
+from recprune.data.amendments import Amendment, amendment
+from recprune.data.events import DayOfEvents
+from recprune.data.features import split_tail
+from recprune.data.partition import About
+from recprune.data.vocabulary import Vocabulary
+from recprune.days import number_of, parse_day
+from recprune.errors import SettingsError
+from recprune.model.checkpoint import load_lines
+from recprune.model.threads import use_threads
+from recprune.registry.history import FOLDER
+from recprune.registry.late import Late, note, read_late
+from recprune.registry.revisions import name_of
+from recprune.settings import Settings, read_settings
+from recprune.steps.ingest import read_source, read_stored
+from recprune.training.trial import SAMPLE, Outcome, Side, compare, sampled
+from recprune.versioning import git
+from recprune.versioning.pipeline import stored_events
+from recprune.workspace import day_state, genesis_day, planned_days, read_plan, stale_days
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatePlan:
+    """What `recprune plan-late` found of a day."""
+
+    amended: Amendment
+    name: str
+    """Under which name later days know it: itself, or its revision."""
+    stale: tuple[str, ...]
+    """Later days that learned it as it was, directly or through their parents."""
+    seconds: float | None
+    """How long a replay from the day on would take, as the last days took."""
+    trial: Outcome | None
+    """NE of a line that learned the day as it is now, beside one that learned it as it was stored."""
+    trial_on: str
+    """On which rows; or why there is no trial."""
+    choice: Late | None
+    """What was chosen already about the very same delivery."""
+
+
+def plan_late(day: str, say: Callable[[str], None]) -> LatePlan:
+    """Compare a stored day with what its source delivers now, and note what was found.
+
+    Raises:
+        RecpruneError: the day is not stored.
+    """
+    with working(f"recprune plan-late {day}"):
+        settings, name = read_settings(Path()), _stored_name(day)
+        fetch_missing(stored_events(name), say)
+        stored, about = read_stored(name)
+        now, about_now = read_source(settings, day)
+        found = amendment(day, stored.events, now)
+        known = read_late().get(day)
+        if not found.is_none and (known is None or known.delivered != found.digest):
+            known = Late(day=day, delivered=found.digest, choice="found", told=found.describe())
+            _record(known)
+        stale = stale_days(day)
+        trial, on = (None, "nothing was amended")
+        if not found.is_none:
+            trial, on = _trial(name, (stored, about), (now, about_now), settings, say)
+        seconds = estimate(day, planned_days()[-1])
+        return LatePlan(
+            amended=found, name=name, stale=tuple(stale), seconds=seconds, trial=trial, trial_on=on, choice=known
+        )
+
+
+def choose(day: str, choice: Literal["ignore", "correct"], why: str) -> Late:
+    """Note what is to be done about an amended day.
+
+    Args:
+        day: for which `plan_late` found something.
+        choice: `ignore`, or `correct`: the next day learns the changed rows besides its own.
+        why: goes into the history.
+
+    Raises:
+        SettingsError: nothing was found, or no reason is given for ignoring it.
+    """
+    with working(f"recprune plan-late {day}"):
+        known = read_late().get(parse_day(day).isoformat())
+        if known is None:
+            raise SettingsError(f"nothing is known to be amended of {day}; look first: recprune plan-late {day}")
+        if choice == "ignore" and not why.strip():
+            raise SettingsError("--why is empty; say why what was amended may be ignored: it stands in the history.")
+        if choice == "correct" and day_state(name_of(day)).verdict == "quarantined":
+            raise SettingsError(
+                f"{day} was quarantined and nothing learned it, so that a pass over the changed rows corrects nothing; "
+                f"learn it with: recprune replay --from {day} --amended {day}"
+            )
+        chosen = Late(day=known.day, delivered=known.delivered, choice=choice, told=why or known.told)
+        _record(chosen)
+        return chosen
+
+
+def _stored_name(day: str) -> str:
+    if number_of(day) > 1:
+        raise SettingsError(f"{day} is a revision; give the day itself: recprune plan-late {day.partition('.')[0]}")
+    if parse_day(day).isoformat() == genesis_day():
+        raise SettingsError(f"{day} is genesis, which was learned in one pass and is not learned again by itself.")
+    check_stored(day)
+    return name_of(day)
+
+
+def _record(late: Late) -> None:
+    note(late)
+    if git.commit([str(FOLDER)], f"Registry: {late.day} amended: {late.choice}\n\n{late.told}"):
+        git.push()
+
+
+_Read = tuple[DayOfEvents, About]
+
+
+def _trial(
+    name: str, stored: _Read, now: _Read, settings: Settings, say: Callable[[str], None]
+) -> tuple[Outcome | None, str]:
+    """Learn the day both ways from its parent's served line, and score what came next."""
+    state = day_state(name)
+    if state.verdict == "quarantined":
+        return None, f"{name} was quarantined, nothing learned it"
+    if now[0].problems:
+        return None, "the delivery of now would be quarantined"
+    parent, schema = read_plan(name)["parent"], stored[1].schema
+    if now[1].schema != schema:
+        return None, "the schema has changed since"
+    fetch_missing([f"models/{parent}/pruned", f"vocab/{parent}"], say)
+    line, known = load_lines(Path(f"models/{parent}/pruned"))[0]["served"], Vocabulary.read(Path(f"vocab/{parent}"))
+    if read_plan(name).get("change"):
+        return None, f"the schema or the network changed on {name}"
+    use_threads(settings.train.threads)
+    rows, on = _next_rows(name, now[0].events, settings, say)
+    share = SAMPLE / max(stored[0].events.height, 1)
+    begun = Side(line, known)
+    sides = [
+        begun.after(sampled(split_tail(each.events, settings.featurize.tail)[0], share), schema, settings, 0)
+        for each, _ in (now, stored)
+    ]
+    return compare(sides[0], sides[1], sampled(rows, SAMPLE / max(rows.height, 1)), schema), on
+
+
+def _next_rows(
+    name: str, now: pl.DataFrame, settings: Settings, say: Callable[[str], None]
+) -> tuple[pl.DataFrame, str]:
+    """Return rows that came after a day, and what they are: of the next day that was learned, else the day's tail."""
+    for day in planned_days():
+        if day > name and read_plan(day)["parent"] == name and day_state(day).verdict in ("passed", "held"):
+            fetch_missing(stored_events(day), say)
+            return read_stored(day)[0].events, f"on {day}"
+    return split_tail(now, settings.featurize.tail)[1], f"on the tail of {name}"
