@@ -15,7 +15,7 @@ from recprune.cli.replay import replay
 from recprune.cli.serve import score, verify
 from recprune.cli.simulate import simulate
 from recprune.cli.terminal import Terminal
-from recprune.days import days_between, known_day, parse_day
+from recprune.days import days_between, known_day, number_of, parse_day, plain_day
 from recprune.errors import ExitCode, RecpruneError, SettingsError
 from recprune.files import free_bytes, is_disk_full
 from recprune.printable import told
@@ -192,6 +192,10 @@ def run(
     if not days:
         raise SettingsError(f"--from {first} is after --to {last}; there is no day to run.")
     for each in days:
+        if number_of(each) > 1:
+            raise SettingsError(
+                f"{each} belongs to a replay and is learned with it: recprune replay --from {plain_day(each)}"
+            )
         parse_day(each)
     view = DayView(out, len(days))
     if only is not None:

@@ -96,10 +96,14 @@ def _again(first: str, to: str | None, what: tuple[tuple[str, ...], tuple[str, .
         raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)
     else:
         out.print(
-            f"Replay {found.revision.describe()} is open, {len(found.open_days)} days are left: give the command again "
+            f"Replay {found.revision.describe()} is open, {_left(len(found.open_days))} left: give the command again "
             "without --to to go on, or end it with: recprune replay --drop",
             soft_wrap=True,
         )
+
+
+def _left(days: int) -> str:
+    return "1 day is" if days == 1 else f"{days} days are"
 
 
 def _drop(why: str) -> None:

@@ -157,7 +157,7 @@ def _end(revision: Revision, last: str, *, whole: bool) -> Replayed:
     """Adopt or drop a replay of which every day is stored."""
     final = _final(revision, last)
     if not whole:
-        return Replayed(revision, final, tuple(_left(revision, last)))
+        return Replayed(revision, final, tuple(_left(revision, _last_stored())))
     if revision.state == "begun":
         refused = _refusal(final)
         passed = f"{final} passed its gate against {read_plan(final)['champion']}" if not refused else ""

@@ -1,20 +1,22 @@
 """Late data, replays and excisions on the user's own files: nothing dated changes, and only a gate lets a replay serve.
 
-One story: three days; the second is amended by its source and learned once more with the third; then an hour of the
-third is left out; then the first is amended and the next day learns its changed rows.
+One story: three days; the second is amended by its source and learned once more, and the third without an hour; then
+the first is amended, and the next day learns its changed rows.
 """
 
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
-from tests.e2e.test_files import GOOD, SCHEMA, Rows, good_rows, write
-from tests.e2e.workspaces import digests, make_workspace, read, recprune
+from tests.e2e.test_files import GOOD, ROWS, SCHEMA, Rows, good_rows, write
+from tests.e2e.workspaces import digests, git, make_workspace, read, recprune
 
 pytestmark = pytest.mark.e2e
 
 FIRST, SECOND, THIRD, FOURTH = GOOD, "2024-05-02", "2024-05-03", "2024-05-04"
-LATE = 12
+GENESIS, HOUR, LATE = "2024-04-30", f"{THIRD}:13", 12
 
 
 def clicked_later(rows: Rows) -> Rows:
@@ -66,6 +68,7 @@ def test_a_day_that_its_source_amended_is_priced_and_marked_until_something_is_c
     assert f"Later days that learned from it as it was: 1: {THIRD}." in printed
     assert f"NE on {THIRD}, 400 rows: " in printed
     assert f"recprune replay --from {SECOND} --amended {SECOND}" in printed
+    assert "the next day learns 15 rows more, as they are now. Rows that went stay learned." in printed
     status = told(recprune("status", cwd=workspace))
     assert status.count(f"stale: {SECOND} was amended") == 2
     assert f"{SECOND} was amended: {what}. To choose what to do: recprune plan-late {SECOND}" in status
@@ -73,23 +76,71 @@ def test_a_day_that_its_source_amended_is_priced_and_marked_until_something_is_c
     assert dated(workspace).items() >= stored.items()
 
 
-def test_an_ordered_replay_with_the_amended_day_serves_if_it_passes(workspace: Path, stored: dict[str, str]) -> None:
-    printed = told(recprune("replay", "--from", SECOND, "--to", SECOND, "--amended", SECOND, cwd=workspace))
-    assert f"Replay r2, from {SECOND}, {SECOND} read again is open" in printed
-    assert read(workspace, "registry/current.json")["champion"] == THIRD
-    refused = told(recprune("replay", "--from", THIRD, cwd=workspace, code=1))
-    assert "a replay is open: r2" in refused
-    printed = told(recprune("replay", "--from", SECOND, "--amended", SECOND, cwd=workspace))
-    assert f"is adopted: {THIRD}.r2 passed its gate against {THIRD}. It serves, and later days go on" in printed
+def test_an_ordered_replay_reads_the_amended_day_again_and_leaves_an_hour_out(
+    workspace: Path, stored: dict[str, str]
+) -> None:
+    asked = ("--from", SECOND, "--amended", SECOND, "--without", HOUR)
+    printed = told(recprune("replay", *asked, "--to", SECOND, cwd=workspace))
+    what = f"Replay r2, from {SECOND} without {HOUR}, {SECOND} read again"
+    assert f"{what} is open, 1 day is left" in printed
+    assert read(workspace, "registry/current.json")["champion"] == THIRD, "nothing is adopted before its end"
+    assert "a replay is open: r2" in told(recprune("replay", "--from", THIRD, cwd=workspace, code=1))
+
+    printed = told(recprune("replay", *asked, cwd=workspace))
+    assert f"{SECOND}.r2" not in printed, "what was done before is not done again"
+    adopted = f"{what} is adopted: {THIRD}.r2 passed its gate against {THIRD}. It serves, and later days go on"
+    assert adopted in printed
     assert read(workspace, "registry/current.json")["champion"] == f"{THIRD}.r2"
+    assert dated(workspace).items() >= stored.items()
     plans = [read(workspace, f"plans/{day}.r2.json") for day in (SECOND, THIRD)]
     assert [(plan["parent"], plan["champion"]) for plan in plans] == [(FIRST, FIRST), (f"{SECOND}.r2", THIRD)]
     assert [(plan["revision"]["of"], plan["revision"]["final"]) for plan in plans] == [(None, False), (THIRD, True)]
-    assert counts(workspace, f"{SECOND}.r2")["accepted"] == 402
-    assert "stale" not in recprune("status", cwd=workspace)
-    assert dated(workspace).items() >= stored.items()
-    assert told(recprune("replay", "--from", SECOND, "--amended", SECOND, "--to", FIRST, cwd=workspace, code=2))
 
 
-def counts(workspace: Path, day: str) -> dict[str, int]:
-    return dict(read(workspace, f"data/events/{day}/manifest.json")["counts"])
+def test_what_a_replay_took_and_left_out_can_be_read(workspace: Path) -> None:
+    counts = {day: read(workspace, f"data/events/{day}.r2/manifest.json")["counts"] for day in (SECOND, THIRD)}
+    assert counts[SECOND]["accepted"] == ROWS + 2
+    aside = pl.read_parquet(workspace / f"data/rejected/{THIRD}.r2/rejected.parquet")
+    assert set(aside["reason"]) == {f"by the replay: {HOUR}"}
+    assert counts[THIRD]["read"] == counts[THIRD]["accepted"] == ROWS - aside.height
+    assert aside.height == sum(row["at"][11:13] == "13" for row in good_rows(THIRD)) > 0
+    scores = read(workspace, f"reports/{THIRD}.r2/evaluation.json")["next_day"]["ne"]
+    assert scores["champion"] is None, "the champion of now has learned that day"
+    assert scores["served"] is not None
+    page = (workspace / "reports/index.html").read_text()
+    assert f'href="{THIRD}.r2/index.html"' in page
+    assert f"Replay r2, from {SECOND} without {HOUR}, {SECOND} read again: adopted" in page
+    assert "Learned once more by replay r2" in (workspace / f"reports/{SECOND}.r2/index.html").read_text()
+    status = told(recprune("status", cwd=workspace))
+    assert "stale" not in status
+    assert f"Replay r2, from {SECOND} without {HOUR}, {SECOND} read again: adopted" in status
+    assert "the same bytes" in recprune("replay", f"{THIRD}.r2", "--verify", cwd=workspace)
+    assert git(workspace, "status", "--porcelain") == ""
+
+
+def test_the_next_day_goes_on_from_the_replay_and_learns_what_is_to_be_corrected(workspace: Path) -> None:
+    write(workspace.parent / f"{FIRST}.csv", clicked_later(good_rows(FIRST)))
+    recprune("plan-late", FIRST, cwd=workspace)
+    assert "the next day learns the changed rows too" in recprune("plan-late", FIRST, "--correct", cwd=workspace)
+    recprune("run", "--day", FOURTH, cwd=workspace)
+    plan = read(workspace, f"plans/{FOURTH}.json")
+    assert (plan["parent"], plan["champion"]) == (f"{THIRD}.r2", f"{THIRD}.r2")
+    assert [each["day"] for each in plan["corrections"]] == [FIRST]
+    assert read(workspace, f"data/events/{FOURTH}/manifest.json")["corrections"] == {FIRST: LATE + 3}
+    learned = len(np.load(workspace / f"data/features/{FOURTH}/learn/label.npy"))
+    tail_of_parent = read(workspace, f"data/features/{THIRD}.r2/manifest.json")["tail_rows"]
+    assert learned == tail_of_parent + LATE + 3 + ROWS - ROWS // 10
+
+
+def test_what_makes_no_sense_is_refused(workspace: Path) -> None:
+    for arguments, why in (
+        (("--from", GENESIS), f"--from {GENESIS} is no day that was run here; these were: {FIRST} to {FOURTH}."),
+        (("--from", THIRD, "--without", SECOND), f"{SECOND} is not among the days to learn once more"),
+        (("--from", THIRD, "--without", f"{THIRD}:25"), f"--without '{THIRD}:25' is not understood"),
+        (("--from", FOURTH, "--without", FOURTH), "is left out, so that there is nothing to learn once more"),
+        (("--from", FOURTH, "--verify"), "say what to do"),
+        ((), "say what to do"),
+    ):
+        assert why in told(recprune("replay", *arguments, cwd=workspace, code=2))
+    assert "no replay is open" in recprune("replay", "--drop", cwd=workspace, code=1)
+    assert "belongs to a replay" in told(recprune("run", "--day", f"{FOURTH}.r3", cwd=workspace, code=2))
