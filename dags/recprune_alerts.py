@@ -68,6 +68,25 @@ def rolled_back(context: Any) -> None:
     send("recprune: rolled back", text(f"an earlier champion serves again: {why}", [todo], ti.dag_id, ti.run_id))
 
 
+def replayed(context: Any) -> None:
+    """Tell how a replay ended; a callback of Airflow's."""
+    ti = context["ti"]
+    lines = (workspace() / "registry" / "revisions.jsonl").read_text(encoding="utf-8").splitlines()
+    last = json.loads(lines[-1])
+    ended = {
+        "adopted": "is adopted and serves",
+        "dropped": "is not adopted",
+        "begun": "is open: it stopped where asked",
+    }
+    what = f"replay r{last['number']} {ended[last['event']]}: {last['why']}"
+    todo = {
+        "adopted": "Nothing; later days go on from it. To go back: trigger recprune_rollback.",
+        "dropped": "Nothing has changed. See the report, under Again, for what its last day was held for.",
+        "begun": "Trigger it again without `to` to go on, or end it with: recprune replay --drop",
+    }[last["event"]]
+    send(f"recprune: replay r{last['number']} {last['event']}", text(what, [todo], ti.dag_id, ti.run_id))
+
+
 def text(happened: str, todo: list[str], dag: str, run: str) -> str:
     """Put an alert together."""
     lines = [

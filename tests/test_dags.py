@@ -361,3 +361,81 @@ def imported(node):
     if isinstance(node, ast.ImportFrom):
         return [node.module if not node.level else "a relative import"]
     return []
+
+
+@pytest.fixture(scope="module")
+def replay(module):
+    """The DAG of replays as Airflow imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECPRUNE_WORKSPACE", str(module.WORKSPACE))
+        yield load("recprune_replay")
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ({"from": "2024-01-01", "why": "odd $(id)"}, ["--from=2024-01-01", "--why=odd $(id) (by ada in Airflow)"]),
+        (
+            {
+                "from": "2024-01-01",
+                "why": "x",
+                "to": "2024-01-03",
+                "without": ["2024-01-02:13", "2024-01-02:shop=a b; $(id) *"],
+                "amended": ["2024-01-01", "2024-01-03"],
+            },
+            [
+                "--from=2024-01-01",
+                "--why=x (by ada in Airflow)",
+                "--to=2024-01-03",
+                "--without=2024-01-02:13",
+                "--without=2024-01-02:shop=a b; $(id) *",
+                "--amended=2024-01-01",
+                "--amended=2024-01-03",
+            ],
+        ),
+    ],
+)
+def test_a_replay_tells_what_was_asked(replay, tmp_path, params, told):
+    given = {"to": None, "without": None, "amended": None, **params}
+    run = SimpleNamespace(triggering_user_name="ada")
+    env = {key: Template(value).render(params=given, dag_run=run) for key, value in replay.compare.env.items()}
+    recorder = tmp_path / "recorder"
+    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit $CODE\n')
+    recorder.chmod(0o755)
+    for code, wanted in ((0, 0), (3, 0), (1, 1), (2, 2)):
+        done = shell(replay.compare, {**os.environ, **env, "RECPRUNE_COMMAND": str(recorder), "CODE": str(code)})
+        assert (done.stdout.splitlines(), done.returncode) == (["replay", *told], wanted)
+
+
+def test_a_replay_has_a_task_for_each_day_that_was_run(replay, workspace, monkeypatch):
+    monkeypatch.setenv("RECPRUNE_WORKSPACE", str(workspace))
+    (workspace / "plans").mkdir()
+    for day in ("2024-01-01", "2024-01-02", "2024-01-02.r2", "2024-01-03", "2024-01-05"):
+        (workspace / "plans" / f"{day}.json").touch()
+    assert [each["RECPRUNE_TO"] for each in replay.to_learn("2024-01-02", None)] == [
+        "2024-01-02",
+        "2024-01-03",
+        "2024-01-05",
+    ]
+    assert [each["RECPRUNE_TO"] for each in replay.to_learn("2024-01-02", "2024-01-04")] == ["2024-01-02", "2024-01-03"]
+    assert {task.doc_md is None for task in replay.compare.dag.tasks} == {False}
+    assert {task.task_id: task.pool_slots for task in replay.compare.dag.tasks} == {"days": 1, "learn": 2, "compare": 2}
+    assert (replay.compare.dag.schedule, replay.compare.dag.is_paused_upon_creation) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("from", None),
+        ("from", "yesterday"),
+        ("why", " "),
+        ("without", ["13"]),
+        ("without", "2024-01-01"),
+        ("amended", ["2024-01-01; id"]),
+    ],
+)
+def test_a_replay_of_no_day_or_without_a_reason_is_refused(replay, name, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError):
+        replay.compare.dag.params.get_param(name).resolve(value)

@@ -55,7 +55,7 @@ BOOT, RUN, STOP = 240, 600, 90  # seconds that a busy machine may need for each
 # Stands where tasks look for `recprune`: writes down what was started, hangs if told to, then becomes it.
 RECORDER = """\
 #!/bin/sh
-case "$1" in rollback | report) exec {python} -m recprune "$@" ;; esac
+case "$1" in rollback | report | replay) exec {python} -m recprune "$@" ;; esac
 test "$1 $2 $4" = "run --day --only" || exit 2
 echo "$3 $5" >> {folder}/started
 test "$(cat {folder}/stall 2>/dev/null)" != "$5" || sleep 3600
@@ -464,6 +464,29 @@ def test_a_rollback_takes_two_clicks_and_is_told(airflow, story, workspace):
     assert f"In production: champion {now['champion']} (rollback, since " in told
     page = airflow.api.get("/recprune/index.html").text
     assert "by a rollback (“complaints; $(touch here) (by admin in Airflow)”)" in page
+
+
+def test_a_replay_can_be_triggered_and_serves_only_through_its_gate(airflow, workspace, story):
+    """Yesterday without an hour: a task for the day, and one that compares it with the champion."""
+    runs, day = "/api/v2/dags/recprune_replay/dagRuns", ago(1)
+    asked = {"from": day, "without": [f"{day}:13"], "why": "a broken hour"}
+    assert airflow.api.post(runs, json={"logical_date": None, "conf": {"from": day}}).status_code == 400
+    run = airflow.call("POST", runs, {"logical_date": None, "conf": asked})
+    where = f"{runs}/{quote(run['dag_run_id'], safe='')}"
+    until(lambda: airflow.call("GET", where)["state"] in {"success", "failed"}, RUN)
+    tasks = {task["task_id"]: task for task in airflow.call("GET", f"{where}/taskInstances")["task_instances"]}
+    log = airflow.call("GET", f"{where}/taskInstances/compare/logs/{tasks['compare']['try_number']}")["content"]
+    told = "\n".join(line["event"] for line in log)
+    assert airflow.call("GET", where)["state"] == "success", told
+
+    revisions = (workspace.folder / "registry/revisions.jsonl").read_text().splitlines()
+    assert json.loads(revisions[0])["why"] == "a broken hour (by admin in Airflow)"
+    last = json.loads(revisions[-1])
+    assert (last["event"], last["final"]) == ("adopted", f"{day}.r2"), told
+    assert f"Replay r2, from {day} without {day}:13 is adopted" in told
+    assert f"What happened: replay r2 is adopted and serves: {last['why']}" in told
+    assert read(workspace.folder, "registry/current.json")["champion"] == f"{day}.r2"
+    assert f"Replay r2, from {day} without {day}:13: adopted" in airflow.api.get("/recprune/index.html").text
 
 
 def test_it_listens_on_this_machine_only(airflow):
