@@ -10,6 +10,7 @@ from rich.text import Text
 from recprune import __version__
 from recprune.cli import bundle, gates, mask, registry, step
 from recprune.cli.backtest import backtest
+from recprune.cli.collect import gc
 from recprune.cli.replay import replay
 from recprune.cli.serve import score, verify
 from recprune.cli.simulate import simulate
@@ -39,6 +40,7 @@ app.add_typer(bundle.app, name="bundle")
 app.command()(backtest)
 app.command()(score)
 app.command()(replay)
+app.command()(gc)
 app.command()(simulate)
 app.command()(verify)
 app.command()(bundle.sign)
