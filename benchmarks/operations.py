@@ -2,9 +2,9 @@
 
 Use: `python -m benchmarks.operations [DAYS]`.
 
-Three real days of a small workspace are run and multiplied into dated copies (`benchmarks/many_days.py`): up to day 9 in
-one workspace, up to day DAYS - 1 in a copy of it. Real days follow in both, and every command is timed in both by turns,
-so that other work on the machine slows both. The simulator's stream does not drift here.
+Three real days of a small workspace are run and multiplied into dated copies (`benchmarks/many_days.py`): up to day 9
+in one workspace, up to day DAYS - 1 in a copy of it. Real days follow in both, and every command is timed in both by
+turns, so that other work on the machine slows both. The simulator's stream does not drift here.
 """
 
 import os
