@@ -105,7 +105,7 @@ def _digests(day: str) -> list[str]:
 def _of(folder: Path) -> Iterator[str]:
     found = objects.of_folder(folder)
     assert found is not None, folder
-    yield found.digest
+    yield found.digest.removesuffix(".dir")
 
 
 def _keep(folder: Path) -> None:

@@ -28,7 +28,7 @@ from recprune.versioning.pipeline import STAGES
 
 GENESIS = "2023-12-31"
 REAL, FEW, MANY = 3, 10, 400
-DAYS_RUN, REPEATS = 3, 5
+DAYS_RUN, REPEATS = 3, 3
 SETTINGS = {
     "ingest": {
         "source": "simulator",
@@ -55,18 +55,21 @@ class Cost:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Make the workspaces and print the tables."""
     many = int(sys.argv[1]) if len(sys.argv) > 1 else MANY
     with tempfile.TemporaryDirectory() as folder:
-        places = make_workspaces(Path(folder), many)
-        say(f"| | day {FEW} | day {many} | ratio | ratio of CPU seconds |\n|---|---|---|---|---|")
-        for name, found in time_days(places).items():
-            row(name, found)
-        for name, (command, before) in commands().items():
-            row(name, by_turns(places, command, before))
-        say("")
-        collected = run(places[many], "gc")
-        say(f"The first `recprune gc` at day {many}: {collected[0].wall:.1f} s.\n\n{collected[1]}")
+        tables(make_workspaces(Path(folder), many), many)
+
+
+def tables(places: dict[int, Path], many: int) -> None:
+    """Time everything and print it."""
+    say(f"| | day {FEW} | day {many} | ratio | ratio of CPU seconds |\n|---|---|---|---|---|")
+    for name, found in time_days(places).items():
+        row(name, found)
+    for name, (command, before) in commands().items():
+        row(name, by_turns(places, command, before))
+    cost, told = run(places[many], "gc")
+    say(f"\nThe first `recprune gc` at day {many}: {cost.wall:.1f} s.\n\n{told}")
 
 
 def make_workspaces(folder: Path, many: int) -> dict[int, Path]:

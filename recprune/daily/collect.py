@@ -68,7 +68,8 @@ def survey(keep: int) -> Survey:
     safe = []
     for each in found:
         if wrong := sorted(each.objects & missing.keys()):
-            left.append(f"{each.path}: {wrong[0]} {missing[wrong[0]]}; to bring it there: dvc push --all-tags")
+            copy = objects.place(cache, wrong[0])
+            left.append(f"{each.path}: {missing[wrong[0]]}; copy {copy} there, under the same name, and give gc again")
         else:
             safe.append(each)
     going = {digest for each in safe for digest in each.objects}

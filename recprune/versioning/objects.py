@@ -91,7 +91,7 @@ def place(store: Path, digest: str) -> Path:
 
 
 def not_in_remote(objects: Collection[str]) -> Mapping[str, str]:
-    """Ask the remote for each object; return what is wrong with those that it does not have whole.
+    """Ask the remote for each object; say of those that it does not have whole what is wrong.
 
     In a folder every object is read and its digest compared. At a URL the remote is asked for its names, which are
     digests, and which it has once a file is there as a whole.
@@ -102,15 +102,15 @@ def not_in_remote(objects: Collection[str]) -> Mapping[str, str]:
     folder = dvc.remote_folder()
     if folder is not None:
         found = {digest: place(folder, digest) for digest in objects}
-        missing = {digest: "is not in the remote" for digest, path in found.items() if not path.is_file()}
+        missing = {digest: f"{path} is not in the remote" for digest, path in found.items() if not path.is_file()}
         damaged = {
-            digest: f"is damaged in the remote ({path})"
+            digest: f"{path} is damaged in the remote"
             for digest, path in found.items()
             if digest not in missing and _md5(path) != digest.removesuffix(_FOLDER)
         }
         return missing | damaged
     there = set(dvc.dvc("list-url", "--recursive", f"remote://{dvc.remote_name()}/{_FILES}").split())
-    return {d: "is not in the remote" for d in objects if f"{d[:2]}/{d[2:]}" not in there}
+    return {d: f"{place(Path(), d)} is not in the remote" for d in objects if f"{d[:2]}/{d[2:]}" not in there}
 
 
 def _md5(path: Path) -> str:

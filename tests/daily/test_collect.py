@@ -173,11 +173,13 @@ def test_what_the_remote_does_not_have_whole_stays() -> None:
     place(REMOTE, damaged).write_text("other")
     found = survey(1)
     assert not gone(found) & {f"vocab/{G}", f"vocab/{D1}"}
-    way_out = "to bring it there: dvc push --all-tags"
-    where = Path(".dvc/../remote", place(Path(), damaged))
-    assert sorted(found.left) == [
-        f"vocab/{G}: {lost} is not in the remote; {way_out}",
-        f"vocab/{D1}: {damaged} is damaged in the remote ({where}); {way_out}",
+    far = Path(".dvc/../remote")
+    again = "there, under the same name, and give gc again"
+    told = ((G, lost, "is not"), (D1, damaged, "is damaged"))
+    cache = CACHE.resolve()
+    assert list(found.left) == [
+        f"vocab/{day}: {place(far, digest)} {what} in the remote; copy {place(cache, digest)} {again}"
+        for day, digest, what in told
     ]
     collect(found, 1)
     assert Path(f"vocab/{G}/manifest.json").exists()
