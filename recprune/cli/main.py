@@ -248,11 +248,11 @@ def rollback(
 
 
 @app.command()
-def status() -> None:
-    """Show the days, their verdicts, the champion and the lineage."""
+def status(last: Annotated[int, typer.Option(min=1, help="Days to show, the last ones.")] = 30) -> None:
+    """Show the last days, their verdicts, the champion and the lineage."""
     from recprune.cli.view import show_status
 
-    show_status(out)
+    show_status(out, last)
 
 
 @app.command()

@@ -16,8 +16,9 @@ from recprune.printable import one_line
 from recprune.registry import history
 from recprune.workspace import (
     DayState,
-    days_with_verdict,
+    day_state,
     genesis_day,
+    planned_days,
     read_plan,
     report_path,
     validation_path,
@@ -128,21 +129,24 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def show_status(console: Console) -> None:
-    """Print the champion and a row per day."""
+def show_status(console: Console, last_days: int = 30) -> None:
+    """Print the champion and a row for each of the last days."""
     genesis, champion = genesis_day(), history.current()
     last = history.read_history()[-1]
     until = f" until {last.until} by {last.who or 'unknown'}" if last.until else ""
     why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
-    for state in days_with_verdict():
+    days = planned_days()[1:]
+    for state in map(day_state, days[-last_days:]):
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
         why = one_line(state.sentence) if _is_worth_telling(state) else ""
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)
+    if (more := len(days) - last_days) > 0:
+        console.print(f"{more:,} days before these; all of them: recprune status --last {len(days)}")
 
 
 def show_proposal(console: Console, directory: Path, doubts: Sequence[str]) -> None:
