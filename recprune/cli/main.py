@@ -10,6 +10,7 @@ from rich.text import Text
 from recprune import __version__
 from recprune.cli import bundle, gates, mask, registry, step
 from recprune.cli.backtest import backtest
+from recprune.cli.collect import gc
 from recprune.cli.late import plan_late
 from recprune.cli.replay import replay
 from recprune.cli.serve import score, verify
@@ -40,6 +41,7 @@ app.add_typer(bundle.app, name="bundle")
 app.command()(backtest)
 app.command()(score)
 app.command()(replay)
+app.command()(gc)
 app.command()(plan_late)
 app.command()(simulate)
 app.command()(verify)
@@ -252,11 +254,11 @@ def rollback(
 
 
 @app.command()
-def status() -> None:
-    """Show the days, their verdicts, the champion and the lineage."""
+def status(last: Annotated[int, typer.Option(min=1, help="Days to show, the last ones.")] = 30) -> None:
+    """Show the last days, their verdicts, the champion and the lineage."""
     from recprune.cli.view import show_status
 
-    show_status(out)
+    show_status(out, last)
 
 
 @app.command()

@@ -11,14 +11,12 @@ from recprune.days import known_day
 from recprune.files import to_json
 from recprune.registry.history import current
 from recprune.registry.versions import (
-    BUNDLES,
     Period,
     Version,
     differences,
     precision,
     read_version,
     read_versions,
-    removable,
 )
 from recprune.report import formats
 
@@ -83,38 +81,6 @@ def diff(
     old, new = (read_version(known_day(day)) for day in (first, second))
     for line in differences(old, new):
         out.print(line, soft_wrap=True)
-
-
-@app.command()
-def prune(
-    keep: Annotated[int, typer.Option(min=1, help="Versions to keep, the champion among them.")] = 30,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove; without it they are only listed.")] = False,
-) -> None:
-    """Remove the folders of old bundles; recprune fetch DAY brings one back.
-
-    The champion, the last versions that served and what the last planned day needs are never removed, nor is
-    a bundle that is not stored.
-    """
-    import shutil
-
-    from recprune.lock import hold
-    from recprune.versioning.git import stored_days
-    from recprune.workspace import planned_days, read_plan
-
-    current()  # raises outside of a workspace
-    with (
-        hold("workspace", "recprune registry prune", wait=False),
-        hold("registry", "recprune registry prune", wait=True),
-    ):
-        last = planned_days()[-1]
-        plan = read_plan(last)
-        needed = {day for day in (last, plan.get("champion"), plan.get("parent")) if day}
-        found = removable(keep, stored_days(), needed)
-        size = sum(file.stat().st_size for day in found for file in (BUNDLES / day).rglob("*"))
-        for day in found if yes else ():
-            shutil.rmtree(BUNDLES / day)
-    what = "removed" if yes else "would go; add --yes to remove them"
-    out.print(f"{len(found)} bundle{'' if len(found) == 1 else 's'}, {formats.size(size)}, {what}.", soft_wrap=True)
 
 
 def _row(version: Version, period: Period) -> list[str]:

@@ -19,7 +19,6 @@ from recprune.registry.revisions import name_of, read_revisions
 from recprune.workspace import (
     DayState,
     day_state,
-    days_with_verdict,
     genesis_day,
     planned_days,
     planned_revisions,
@@ -135,18 +134,19 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
 
 
-def show_status(console: Console) -> None:
-    """Print the champion and a row per day."""
+def show_status(console: Console, last_days: int = 30) -> None:
+    """Print the champion and a row for each of the last days."""
     genesis, champion = genesis_day(), history.current()
     last = history.read_history()[-1]
     until = f" until {last.until} by {last.who or 'unknown'}" if last.until else ""
     why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
     table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
-    amended = unchosen(planned_days())
+    days, amended = planned_days()[1:], unchosen(planned_days())
     stale = {day: late.day for late in reversed(amended) for day in (name_of(late.day), *stale_days(late.day))}
-    revisions = [day_state(day) for day in planned_revisions()]
-    for state in sorted([*days_with_verdict(), *revisions], key=lambda state: state.day):
+    first = days[-last_days:][:1]
+    shown = sorted([*days[-last_days:], *(day for day in planned_revisions() if [day] > first)])
+    for state in map(day_state, shown):
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
@@ -157,6 +157,8 @@ def show_status(console: Console) -> None:
             why = "; ".join(filter(None, (f"stale: {stale[state.day]} was amended", why)))
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
     console.print(table)
+    if (more := len(days) - last_days) > 0:
+        console.print(f"{more:,} days before these; all of them: recprune status --last {len(days)}")
     for revision in read_revisions():
         told = {"begun": "open; go on or drop it", "adopted": "adopted", "dropped": "not adopted"}[revision.state]
         why = f" ({one_line(revision.told)})" if revision.told else ""

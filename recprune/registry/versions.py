@@ -1,6 +1,6 @@
 """Versions: the bundles that served, when, why, and how well; and what differs between two of them."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -139,22 +139,17 @@ def _scored() -> dict[str, list[tuple[str, int, float]]]:
     return found
 
 
-def removable(keep: int, stored: Collection[str], needed: Collection[str]) -> list[str]:
-    """Return the days whose bundle folder may go, oldest first; each can be fetched again.
+def at_hand(keep: int) -> list[str]:
+    """Return the versions that a rollback must find here, the champion first.
 
-    Never the champion's, the one's that serves again when a promotion by force ends, the last `keep` versions that
-    served, or one that a planned day needs; and only what is stored, so that it lies in DVC's remote.
+    The last `keep` that served, and the one that serves again when a promotion by force ends.
 
     Args:
-        keep: versions to keep, at least 1.
-        stored: days that are stored.
-        needed: days whose bundle is needed all the same.
+        keep: at least 1.
     """
     entries = read_history()
     served = list(dict.fromkeys(entry.champion for entry in reversed(entries)))
-    kept = {*served[: max(1, keep)], *needed, *([champion_of_before(entries)] if entries else [])}
-    here = sorted(path.name for path in BUNDLES.glob("*") if (path / MANIFEST).exists())
-    return [day for day in here if day in stored and day not in kept and day < max(kept, default="")]
+    return list(dict.fromkeys([*served[:keep], *([champion_of_before(entries)] if entries else [])]))
 
 
 def differences(old: Version, new: Version) -> list[str]:

@@ -1,11 +1,13 @@
 """Store: a day's outputs into DVC's remote, then a git commit and the tag `day/DAY`. Idempotent."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from recprune.errors import RecpruneError
+from recprune.files import read_json, understood, write_text
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import QUARANTINED_STAGES, STAGES
-from recprune.workspace import day_state
+from recprune.workspace import day_state, days_with_verdict, report_path
 
 IN_GIT = (
     "plans",
@@ -16,11 +18,15 @@ IN_GIT = (
     "dvc.lock",
     "params.yaml",
     "metrics.json",
+    "ne.csv",
     ".gitignore",
     ".dvc/config",
     ".dvc/.gitignore",
     ".dvcignore",
 )
+
+CURVE = Path("ne.csv")
+CURVES = ("champion", "dense", "served")
 
 
 def store(*, day: str) -> None:
@@ -37,9 +43,25 @@ def store(*, day: str) -> None:
     _check_fresh(day, stages)
     _check_remote()
     dvc.dvc("push", "--quiet", *stages)
+    write_curve()
     git.commit(IN_GIT, f"Day {day}: {state.verdict}\n\n{state.sentence}")
     git.tag(day)
     git.push()
+
+
+def write_curve() -> None:
+    """Write next-day NE of every judged day into `ne.csv`, which `dvc plots` draws: it needs one undated file."""
+    lines = [",".join(("number", "day", *CURVES))]
+    for number, state in enumerate(days_with_verdict(), start=1):
+        report = report_path(state.day, "evaluation")
+        told = read_json(report) if report.exists() else {}
+        with understood(report):
+            found = (told.get("next_day") or {}).get("ne") or {}
+            values = [found.get(name) for name in CURVES]
+        if not any(values):  # quarantined, or its champion had no number, for which the gate held it
+            continue
+        lines.append(",".join((str(number), state.day, *("" if value is None else f"{value:.6f}" for value in values))))
+    write_text(CURVE, "\n".join(lines) + "\n")
 
 
 def _check_fresh(day: str, stages: Sequence[str]) -> None:

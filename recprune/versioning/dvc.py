@@ -88,13 +88,21 @@ def _counts(change: object) -> bool:
     return bool(changed - {"params.yaml"})
 
 
+def remote_name() -> str:
+    """Return the name of the default remote, empty if there is none."""
+    return _config().get("core", "remote", fallback="")
+
+
 def remote_folder() -> Path | None:
     """Return the folder of the default remote, None if it is a URL or there is none."""
+    url = _config().get(f"'remote \"{remote_name()}\"'", "url", fallback="")
+    return Path(".dvc", url) if url and "://" not in url else None
+
+
+def _config() -> configparser.ConfigParser:
     config = configparser.ConfigParser()
     config.read([".dvc/config", ".dvc/config.local"], encoding="utf-8")
-    name = config.get("core", "remote", fallback="")
-    url = config.get(f"'remote \"{name}\"'", "url", fallback="")
-    return Path(".dvc", url) if url and "://" not in url else None
+    return config
 
 
 def cache_folder() -> Path:

@@ -1,18 +1,14 @@
 """The commands on a hand-made registry; the real one is in tests/e2e."""
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from recprune.cli.main import app
-from recprune.files import write_json
 from recprune.registry.history import record
-from recprune.report import formats
-from recprune.workspace import plan_path
-from tests.registry.test_versions import D1, D2, D3, G, bundle, measured, scored, serve
+from tests.registry.test_versions import D1, D2, D3, G, measured, scored, serve
 
 pytestmark = pytest.mark.usefixtures("workspace")
 
@@ -99,22 +95,3 @@ def test_a_version_whose_bundle_is_not_here_is_told_as_far_as_it_is_known() -> N
 
 def test_two_versions_are_compared() -> None:
     assert run("registry", "diff", G, D1) == "model file 5,031 → 5,001 bytes (−0.6 %)\n"
-
-
-def test_old_bundles_go_when_that_is_said() -> None:
-    for day in (G, D1, D2):
-        write_json(plan_path(day), {"format": 1, "kind": "day", "day": day, "champion": D1, "parent": D2})
-    for command in (
-        ["init", "--quiet"],
-        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "--allow-empty", "-qm", "x"],
-    ):
-        subprocess.run(["git", *command], check=True)
-    for day in (G, D1, D2):
-        subprocess.run(["git", "tag", f"day/{day}"], check=True)
-    size = formats.size(sum(file.stat().st_size for file in (Path("bundles") / G).iterdir()))
-    assert run("registry", "prune", "--keep", "1") == f"1 bundle, {size}, would go; add --yes to remove them.\n"
-    assert (Path("bundles") / G).exists()
-    run("registry", "prune", "--keep", "1", "--yes")
-    assert sorted(path.name for path in Path("bundles").iterdir()) == [D1, D2]
-    bundle(G)
-    assert run("registry", "prune", "--keep", "9") == "0 bundles, 0 kB, would go; add --yes to remove them.\n"

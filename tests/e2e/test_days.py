@@ -221,6 +221,25 @@ def test_a_past_day_is_rebuilt_to_the_same_bytes(three_days: tuple[Path, str]) -
     assert git(workspace, "status", "--porcelain") == ""
 
 
+def test_old_days_are_collected_and_come_back_to_the_same_bytes(three_days: tuple[Path, str], tmp_path: Path) -> None:
+    workspace = copy(three_days[0], tmp_path / "w")
+    before, remote = digests(workspace), sorted((three_days[0] / "remote").rglob("*"))
+    printed = recprune("gc", "--keep", "1", cwd=workspace)
+    assert f"They are gone. To bring a day back: recprune fetch {SECOND}" in printed
+    left = digests(workspace)
+    assert left.items() >= {name: digest for name, digest in before.items() if THIRD in name}.items()
+    assert not any(name.startswith(("data/", "vocab/", "models/", "scores/")) and SECOND in name for name in left)
+    assert sorted((three_days[0] / "remote").rglob("*")) == remote
+    assert "fetching" not in recprune("run", "--day", FOURTH, "--only", "plan", cwd=workspace)
+    printed = recprune("replay", FIRST, "--verify", cwd=workspace)
+    assert f"{FIRST} is verified: 14 artefacts, 52 files, the same bytes." in printed
+    for day in (FIRST, SECOND):
+        recprune("fetch", day, cwd=workspace)
+    after = digests(workspace, lambda name: "2023-12-31" not in name)
+    assert after.items() >= {name: digest for name, digest in before.items() if "2023-12-31" not in name}.items()
+    assert "artefacts are as their manifests say" in recprune("doctor", cwd=workspace)
+
+
 def test_a_day_that_is_rebuilt_to_other_bytes_is_told(
     three_days: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from recprune.errors import RecpruneError
 from recprune.files import artefact, write_json
 from recprune.registry.history import HISTORY, read_history, record
-from recprune.registry.versions import differences, read_version, read_versions, removable
+from recprune.registry.versions import at_hand, differences, read_version, read_versions
 
 G, D1, D2, D3 = "2023-12-31", "2024-01-01", "2024-01-02", "2024-01-03"
 ABOUT: dict[str, Any] = {
@@ -148,16 +148,14 @@ def test_without_a_bundle_nothing_is_compared() -> None:
         differences(read_version(G), read_version(D1))
 
 
-def test_what_may_go_is_never_the_champion_nor_a_recent_version() -> None:
+def test_the_versions_at_hand_are_the_last_that_served_and_whom_a_forced_one_ousts() -> None:
     days = [f"2024-01-{n:02}" for n in range(1, 10)]
+    assert at_hand(3) == []
     for day in days:
         serve(day)
-    bundle("2024-01-10")  # held: it never served
-    stored = {*days, "2024-01-10"}
-    assert removable(3, stored, ()) == days[:6]
-    assert removable(3, stored, {days[2]}) == [*days[:2], *days[3:6]]
-    assert removable(3, stored - {days[0]}, ()) == days[1:6], "what is not stored could not be fetched"
-    assert removable(0, stored, ()) == days[:8], "the champion stays whatever is asked"
-    record("rollback", "2024-01-10", days[0], Path("bundles") / days[0], "clicks fell")
-    assert removable(1, stored, ()) == [], "the champion is the oldest; what is younger may serve again"
-    assert days[0] not in removable(3, stored, ())
+    assert at_hand(3) == days[:5:-1]
+    assert at_hand(99) == days[::-1]
+    record("rollback", days[-1], days[0], Path("bundles") / days[0], "clicks fell")
+    assert at_hand(2) == [days[0], days[-1]]
+    record("forced", days[-1], days[1], Path("bundles") / days[1], "late labels", until="2024-01-12")
+    assert at_hand(1) == [days[1], days[0]], "the one of before serves again when the promotion by force ends"
