@@ -32,6 +32,8 @@ check: lint types unit ## Lint, types, architecture, doctests, unit and property
 lint: .venv/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/yamllint --strict docker mkdocs.yml
 
 types: .venv/.all
 	$(BIN)/mypy

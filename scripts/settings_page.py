@@ -1,4 +1,4 @@
-"""The page of all settings, from the dataclasses of `recprune.settings`; a hook of mkdocs, which mkdocs.yml names.
+"""The page of all settings, from the dataclasses of `recprune.settings`; scripts/docs_hooks.py puts it on the site.
 
 What a setting means stands below it in its dataclass, or behind it in the packaged params.yaml; what it may be is its
 type; the value is that of the packaged params.yaml. The page is made while the site is built and lies nowhere else.
@@ -18,7 +18,6 @@ import yaml
 
 from recprune.settings import Settings
 
-PAGE = "settings.md"
 TEMPLATE = Path(__file__).parent.parent / "recprune/templates/params.yaml.template"
 _HEAD = """\
 # Settings
@@ -141,14 +140,6 @@ def _code(value: object) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
-
-
-def on_files(files: Any, config: Any) -> Any:
-    """Add the page to those of the site; mkdocs calls this."""
-    from mkdocs.structure.files import File
-
-    files.append(File.generated(config, PAGE, content=page()))
-    return files
 
 
 if __name__ == "__main__":

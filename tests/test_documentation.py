@@ -11,6 +11,7 @@ import typer
 from recprune.cli.main import app
 from recprune.errors import ExitCode
 from recprune.gating.limits import GATE_RULES
+from scripts.docs_hooks import on_config
 from tests.documentation import DOCS, ROOT, commands, parts
 
 PAGES = sorted(DOCS.rglob("*.md"))
@@ -21,6 +22,7 @@ ELSEWHERE = {
     "make demo": "tests/test_documentation.py::test_what_make_demo_runs",  # ten days of real data are minutes
     "recprune gates force": "tests/e2e/test_force.py::"
     "test_a_forced_day_serves_until_its_end_and_the_next_day_meets_the_champion_of_before",
+    "recprune replay": "tests/e2e/test_days.py::test_a_past_day_is_rebuilt_to_the_same_bytes",
     "recprune backtest": "tests/e2e/test_backtest.py::test_a_back_test_shows_and_writes_its_result",
     "sources/your-own.md": "tests/e2e/test_sources.py::test_your_own_file",
     "sources/": "tests/e2e/test_sources.py::test_the_page_of_a_data_set",
@@ -166,3 +168,14 @@ def test_the_operating_guide_names_every_rule_verdict_exit_code_and_alert():
     known = {"{ti.task_id} of {day or 'a day'} failed": ["**STEP of DAY failed**"], "rolled back": ["**rolled back**"]}
     known["{day} is {aside}"] = ["**DAY is held**", "**DAY is quarantined**"]
     assert all(words in text for subject in subjects for words in known[subject])
+
+
+def test_a_folder_of_the_navigation_is_its_pages_in_order(tmp_path):
+    for name in ("2-b.md", "README.md", "1-a.md", "picture.svg"):
+        (tmp_path / "results").mkdir(exist_ok=True)
+        (tmp_path / "results" / name).write_text("")
+    config = {"docs_dir": str(tmp_path), "nav": [{"Home": "index.md"}, {"Results": "results/"}]}
+    assert on_config(config)["nav"] == [
+        {"Home": "index.md"},
+        {"Results": ["results/README.md", "results/1-a.md", "results/2-b.md"]},
+    ]

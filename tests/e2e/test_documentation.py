@@ -88,12 +88,11 @@ def test_operating(reader: Reader) -> None:
     told = reader.told
     assert "2024-01-01 serves again" in told['recprune rollback --why "clicks fell at noon"']
     assert "2024-01-02 serves again" in told['recprune rollback --to 2024-01-02 --why "it was the network"']
-    assert "clicks fell at noon" in told["recprune registry show 2024-01-01"] + told["recprune registry list"]
+    assert "clicks fell" in told["recprune registry list"]
     assert "verdicts would flip" in told[
         "recprune gates replay --from 2024-01-01 --to 2024-01-02 --with stricter.yaml"
     ]  # fmt: skip
     assert "as their manifests say" in told["recprune doctor"]
-    assert "the same bytes" in told["recprune replay 2024-01-02 --verify"]
 
 
 def test_your_own_data(tmp_path: Path) -> None:
