@@ -1,5 +1,6 @@
 """docker/Dockerfile, read and replayed without Docker: each step in a folder that stands for the image's root."""
 
+import os
 import re
 import shlex
 import shutil
@@ -54,9 +55,11 @@ class Replay:
         self.root, self.clean = root, clean
         self.all, self.done = stages(DOCKERFILE.read_text(encoding="utf-8")), set[str]()
         here = f"{Path(sys.executable).parent}:/usr/bin:/bin"
-        self.env = {"PATH": here, "GIT_CONFIG_SYSTEM": str(root / "etc/gitconfig")} | (
-            {} if clean else {"PIP_NO_INDEX": "1"}
-        )
+        of_pip = {
+            name: value for name, value in os.environ.items() if name.startswith("PIP_") or "proxy" in name.lower()
+        }
+        self.env = (of_pip if clean else {"PIP_NO_INDEX": "1"}) | {"PATH": here}
+        self.env["GIT_CONFIG_SYSTEM"] = str(root / "etc/gitconfig")
         self.at = root
         (root / "etc").mkdir(parents=True)
 
