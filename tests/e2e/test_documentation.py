@@ -1,5 +1,6 @@
 """The pages of docs/, read as a newcomer does: each command in order, in small workspaces."""
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,8 @@ def test_operating(reader: Reader) -> None:
     told = reader.told
     assert "2024-01-01 serves again" in told['recprune rollback --why "clicks fell at noon"']
     assert "2024-01-02 serves again" in told['recprune rollback --to 2024-01-02 --why "it was the network"']
-    assert "clicks fell" in told["recprune registry list"]
+    history = (reader.at / "registry/history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["why"] for line in history[-2:]] == ["clicks fell at noon", "it was the network"]
     assert "verdicts would flip" in told[
         "recprune gates replay --from 2024-01-01 --to 2024-01-02 --with stricter.yaml"
     ]  # fmt: skip
