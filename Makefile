@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 INSTALLED := pyproject.toml scripts/install.py requirements/torch.txt requirements/build.txt
 
-.PHONY: help demo airflow check lint types unit test fuzz chaos audit audit-online lock clean
+.PHONY: help demo airflow check lint types unit test fuzz chaos docs audit audit-online lock clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -32,6 +32,8 @@ check: lint types unit ## Lint, types, architecture, doctests, unit and property
 lint: .venv/.all
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/yamllint --strict docker mkdocs.yml
 
 types: .venv/.all
 	$(BIN)/mypy
@@ -50,6 +52,10 @@ fuzz: .venv/.all ## Damage all that is read, a million cases (CASES=, SEED=): a 
 chaos: .venv/.all ## Kill a day 200 times at random instants and compare every digest with an undisturbed run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
 
+docs: .venv/.all ## Build the documentation in site/, which loads nothing from elsewhere.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "The documentation is at $(CURDIR)/site/index.html"
+
 audit: .venv/.all ## Compare what is installed with its lock, list licences, write sbom.json; offline.
 	$(BIN)/python -m scripts.dependencies sbom
 	$(BIN)/python -m scripts.dependencies audit
@@ -63,5 +69,5 @@ audit-online: # Asks a public service about known holes: needs the network, and 
 lock: ## Rewrite requirements/ from pyproject.toml, by the network (UPGRADE="numpy polars": their newest; UPGRADE=all).
 	$(PYTHON) -m scripts.lock $(if $(UPGRADE),--upgrade $(UPGRADE))
 
-clean: ## Remove the environment and the demo.
-	rm -rf .venv demo .airflow
+clean: ## Remove the environment, the demo and the site.
+	rm -rf .venv demo .airflow site

@@ -34,12 +34,15 @@ class SchemaSettings:
     """The user's own schema, read by the source `files`."""
 
     label: str
+    """Column of zeros and ones."""
     time: str
+    """Column of the event's time; it tells the day, in UTC."""
     key: tuple[str, ...]
     """Columns that tell one event from another; empty: all columns together."""
     negative_sampling_rate: Annotated[float, Within("(0, 1]")]
     """Share of the rows without a click that the log kept; the exported model's probabilities are of all rows."""
     features: dict[str, FeatureSettings]
+    """By the column's name: what is known before the label."""
     weight: str | None = None
     """Column of row weights: how often a row's loss counts in training. Metrics count every row once."""
     label_delay_days: Days = 0
@@ -52,6 +55,7 @@ class IngestSettings:
 
     source: SourceName
     simulator: SimulatorSettings
+    """Of the source `simulator`, and of `recprune simulate`."""
     files: file_settings.FilesSettings | None
     criteo: file_settings.CriteoSettings | None = None
     avazu: file_settings.AvazuSettings | None = None
@@ -66,11 +70,15 @@ class ValidateSettings:
     window: Annotated[int, Within("[3, 60]")]
     """Good days that a day is compared with."""
     min_rows: Count
+    """Fewest rows of a good day."""
     rows_factor: Annotated[float, Within("(1, inf)")]
     """A day may have this many times fewer or more rows than the compared days' median."""
     max_rejected: Share
+    """Largest share of the rows that could not be used."""
     max_duplicates: Share
+    """Largest share of the rows whose key was there before."""
     max_late: Share
+    """Largest share of the rows whose time is of another day."""
     tolerance: Positive
     """Allowed distance from the median of the compared days, in their robust standard deviations."""
     share_margin: Share
@@ -137,11 +145,15 @@ class TrainSettings:
     """One incremental pass."""
 
     seed: Seed
+    """Of the first weights, and of the rows' order within a pass."""
     threads: Count
     """Threads of each line's pass; the lines learn side by side."""
     batch: Count
+    """Rows of a step."""
     learning_rate: Positive
+    """Of the layers (Adam)."""
     embedding_learning_rate: Positive
+    """Of the table's rows (row-wise Adagrad)."""
     embedding_memory: Annotated[float, Within("(0, 1]")]
     """Share of a table row's summed squared gradients that is kept from one day to the next; 1 is Adagrad."""
     history_passes: Count

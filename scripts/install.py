@@ -18,7 +18,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SETS = {"all": ("demo", "airflow", "dev"), "demo": ("demo",), "service": ("airflow", "postgres")}
+SETS = {"all": ("demo", "airflow", "postgres", "dev", "docs"), "demo": ("demo",), "service": ("airflow", "postgres")}
 """The extras of each set; the first is the widest, and the others have its versions."""
 _PIP = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
 _TORCH = ["--constraint", "requirements/torch.txt", "torch"]

@@ -37,8 +37,14 @@ def blocks(lock: str) -> dict[str, str]:
     >>> blocks("a==1 \\\n    --hash=sha256:00\n    # via b\nb==2\n")
     {'a': 'a==1 \\\n    --hash=sha256:00\n    # via b\n', 'b': 'b==2\n'}
     """
-    found = re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE)
-    return {block.partition("==")[0]: block for block in found if "==" in block.partition("\n")[0]}
+    found = [each for each in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE) if "==" in each.partition("\n")[0]]
+    named = {block.partition("==")[0]: block for block in found}
+    if twice := sorted({block.partition("==")[0] for block in found if named[block.partition("==")[0]] != block}):
+        raise SystemExit(
+            f"error: {', '.join(twice)}: one version for every Python and system cannot be had; a lock has one of each "
+            "package. Bound it in pyproject.toml, so that an older one does for all."
+        )
+    return named
 
 
 def only_for(name: str, lock: dict[str, str]) -> set[str]:

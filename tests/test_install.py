@@ -105,6 +105,12 @@ def test_what_only_torch_needs_is_split_off():
     assert lock.only_for("torch", resolved) == {"torch", "sympy", "mpmath"}
 
 
+def test_two_versions_of_a_package_are_refused():
+    forked = 'a==2 ; python_full_version >= "3.11.5"\na==1 ; python_full_version < "3.11.5"\nb==1\n'
+    with pytest.raises(SystemExit, match=r"^error: a: one version for every Python and system cannot be had"):
+        lock.blocks(forked)
+
+
 def test_what_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "ROOT", tmp_path)
     (tmp_path / "requirements").mkdir()

@@ -25,6 +25,7 @@ class GateSettings:
     age_relief: NotNegative
     """Added to `ne_margin` for each day of the champion's age."""
     confidence: Annotated[float, Within("(0.5, 1)")]
+    """Of every interval."""
     calibration: Positive
     """Largest |mean prediction / base rate - 1|, beyond what chance explains; overall and on a slice."""
     slice_margin: Positive

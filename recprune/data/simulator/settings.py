@@ -16,7 +16,9 @@ class FaultSettings:
     """One injected fault of one day; `recprune.data.faults` says what each does."""
 
     day: str
+    """The day that it strikes."""
     name: FaultName
+    """What goes wrong."""
     strength: Share
     """Share of the day's rows that it hits (of `ids_renumbered`: of the ids; of `bot_burst`: rows added)."""
 
@@ -26,8 +28,11 @@ class SwitchSettings:
     """One feature of the simulator that goes silent, or becomes informative, on a date."""
 
     day: str
+    """From this day on."""
     feature: str
+    """Its name, as `c03` or `n01`."""
     informative: bool
+    """True: the teacher looks at it from now on; false: no longer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,7 +40,9 @@ class SimulatorSettings:
     """A drifting stream whose best possible model is known."""
 
     seed: Seed
+    """The same seed gives the same rows on any machine."""
     first_day: str
+    """The stream's first day."""
     rows: Count
     """Rows a day."""
     categorical: Annotated[int, Within("[1, 1000]")]
@@ -59,6 +66,7 @@ class SimulatorSettings:
     taste_drift: NotNegative
     """Standard deviation of the daily step of an id's taste, relative to the taste's own."""
     base_rate: Annotated[float, Within("(0, 1)")]
+    """Share of the rows with a click, over all days."""
     season: NotNegative
     """Amplitude of the base rate's swing over hours and weekdays, in logits."""
     signal: Positive

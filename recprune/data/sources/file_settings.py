@@ -17,6 +17,7 @@ class FilesSettings:
     format: FileFormat
     """Text may be packed with gzip or zstd."""
     first_day: str
+    """The first day that the files hold."""
     days: Literal["by_path", "by_time"] = "by_path"
     """`by_time`: a file holds many days, and the event time tells which; rows of other days are theirs, not late."""
     time_format: str = "iso"
