@@ -22,7 +22,11 @@ ELSEWHERE = {
     "make demo": "tests/test_documentation.py::test_what_make_demo_runs",  # ten days of real data are minutes
     "recprune gates force": "tests/e2e/test_force.py::"
     "test_a_forced_day_serves_until_its_end_and_the_next_day_meets_the_champion_of_before",
+    "recprune replay --from": "tests/e2e/test_again.py::"
+    "test_an_ordered_replay_reads_the_amended_day_again_and_leaves_an_hour_out",
     "recprune replay": "tests/e2e/test_days.py::test_a_past_day_is_rebuilt_to_the_same_bytes",
+    "recprune plan-late": "tests/e2e/test_again.py::"
+    "test_a_day_that_its_source_amended_is_priced_and_marked_until_something_is_chosen",
     "recprune backtest": "tests/e2e/test_backtest.py::test_a_back_test_shows_and_writes_its_result",
     "sources/your-own.md": "tests/e2e/test_sources.py::test_your_own_file",
     "sources/": "tests/e2e/test_sources.py::test_the_page_of_a_data_set",
@@ -164,9 +168,10 @@ def test_the_operating_guide_names_every_rule_verdict_exit_code_and_alert():
     assert {*ExitCode, 130, 127} <= codes
     alerts = (ROOT / "dags/recprune_alerts.py").read_text(encoding="utf-8")
     subjects = re.findall(r'send\(f?"recprune: ([^"]*)"', alerts)
-    assert len(subjects) == 3
+    assert len(subjects) == 4
     known = {"{ti.task_id} of {day or 'a day'} failed": ["**STEP of DAY failed**"], "rolled back": ["**rolled back**"]}
     known["{day} is {aside}"] = ["**DAY is held**", "**DAY is quarantined**"]
+    known["replay r{last['number']} {last['event']}"] = [f"**replay r2 {e}**" for e in ("begun", "adopted", "dropped")]
     assert all(words in text for subject in subjects for words in known[subject])
 
 

@@ -73,12 +73,7 @@ def evaluate(
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
         "line": _line(today, scores["p_served"].to_numpy(), champion_whole if unknown else np.zeros(0)),
         "slices": slices(today, whole, columns),
-        "bytes": {"candidate": ours.manifest["bytes"], "champion": theirs.manifest["bytes"]},
-        "parity": ours.manifest["parity"],
-        "rounding": ours.manifest["rounding"],
-        "inputs_unchanged": ours.manifest["inputs"] == theirs.manifest["inputs"],
-        "inputs": _compare_inputs(ours.manifest["inputs"], theirs.manifest["inputs"]),
-        "delivered": {"candidate": ours.manifest["delivered"], "champion": theirs.manifest["delivered"]},
+        **_facts(ours.manifest, theirs.manifest),
     }
     write_json(report, found)
     gated = [(name, values[at]) for name, values in columns]
@@ -93,6 +88,18 @@ def evaluate(
     before.and_day(day, champion_day, scored).write(pooled, day)
     columns_each = {"candidate": columns_of(ours, rows), "champion": columns_of(theirs, rows)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
+
+
+def _facts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
+    """Return what the manifests say of candidate and champion, for the rules."""
+    return {
+        "bytes": {"candidate": ours["bytes"], "champion": theirs["bytes"]},
+        "parity": ours["parity"],
+        "rounding": ours["rounding"],
+        "inputs_unchanged": ours["inputs"] == theirs["inputs"],
+        "inputs": _compare_inputs(ours["inputs"], theirs["inputs"]),
+        "delivered": {"candidate": ours["delivered"], "champion": theirs["delivered"]},
+    }
 
 
 def _inputs(scorer: Scorer, rows: pl.DataFrame, schema: Schema) -> Columns:
