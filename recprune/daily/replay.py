@@ -45,7 +45,7 @@ def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed
 
     Nothing that is stored changes. The last day's bundle meets the champion that serves; if it passes, the replay is
     adopted: it serves, and later days go on from it. Killed, the same call goes on where it was. A day that runs
-    meanwhile is learned once more too.
+    meanwhile is learned once more too. Given once more after its end, it does nothing, as a stored day does.
 
     Args:
         asked: where to begin, what to leave out, what to read again, and why.
@@ -64,7 +64,7 @@ def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed
             last = _last_stored()
             left = _left(revision, min(to or last, last))
             if not left:
-                return _end(revision, last, whole=to is None or to >= last)
+                return _end(revision, last, whole=to is None)
         run(left[0])
 
 
@@ -94,7 +94,7 @@ def drop(why: str) -> Revision:
 
 
 def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
-    """Return the open replay if it is the one asked for, else begin one."""
+    """Return the open replay if it is the one asked for, or the last one if it was; else begin one."""
     there, wanted = open_replay(), (asked.first, asked.without, asked.amended)
     if there is not None:
         if (there.first, there.without, there.amended) == wanted:
@@ -104,9 +104,20 @@ def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
             "drop it with: recprune replay --drop"
         )
     _check(asked, left_out)
+    if (done := _done(asked)) is not None:
+        return done
     begun = begin(asked.first, asked.without, asked.amended, asked.why)
     _commit(begun, "begun", asked.why)
     return begun
+
+
+def _done(asked: Asked) -> Revision | None:
+    """Return the last replay if it is the one asked for, was adopted, and no day was stored since."""
+    last = next(reversed(read_revisions()), None)
+    if last is None or last.state != "adopted" or last.last != _last_stored():
+        return None
+    same = (last.first, last.without, last.amended, last.why) == (asked.first, asked.without, asked.amended, asked.why)
+    return last if same else None
 
 
 def _check(asked: Asked, left_out: Sequence[Exclusion]) -> None:

@@ -81,6 +81,7 @@ def test_an_ordered_replay_reads_the_amended_day_again_and_leaves_an_hour_out(
 ) -> None:
     asked = ("--from", SECOND, "--amended", SECOND, "--without", HOUR)
     printed = told(recprune("replay", *asked, "--to", SECOND, cwd=workspace))
+    assert "is adopted" not in printed
     what = f"Replay r2, from {SECOND} without {HOUR}, {SECOND} read again"
     assert f"{what} is open, 1 day is left" in printed
     assert read(workspace, "registry/current.json")["champion"] == THIRD, "nothing is adopted before its end"
@@ -90,6 +91,7 @@ def test_an_ordered_replay_reads_the_amended_day_again_and_leaves_an_hour_out(
     assert f"{SECOND}.r2" not in printed, "what was done before is not done again"
     adopted = f"{what} is adopted: {THIRD}.r2 passed its gate against {THIRD}. It serves, and later days go on"
     assert adopted in printed
+    assert adopted in told(recprune("replay", *asked, cwd=workspace)), "a second time it does nothing"
     assert read(workspace, "registry/current.json")["champion"] == f"{THIRD}.r2"
     assert dated(workspace).items() >= stored.items()
     plans = [read(workspace, f"plans/{day}.r2.json") for day in (SECOND, THIRD)]

@@ -19,7 +19,7 @@ READING = (
 WRITING = (
     ("run", "--day", FIRST), ("run", "--day", SECOND), ("run", "--day", SECOND, "--only", "train"), ("report",),
     ("rollback", "--why", "x"), ("gates", "force", FIRST, "--why", "x", "--until", SECOND), ("fetch", FIRST),
-    ("registry", "prune", "--keep", "1"), ("init", "."),
+    ("gc", "--keep", "1"), ("init", "."), ("replay", "--from", FIRST), ("plan-late", FIRST),
 )  # fmt: skip
 
 
