@@ -68,8 +68,11 @@ def tables(places: dict[int, Path], many: int) -> None:
         row(name, found)
     for name, (command, before) in commands().items():
         row(name, by_turns(places, command, before))
-    cost, told = run(places[many], "gc")
-    say(f"\nThe first `recprune gc` at day {many}: {cost.wall:.1f} s.\n\n{told}")
+    first = {number: run(place, "gc") for number, place in places.items()}
+    row("the first `recprune gc --keep 30`", {number: [cost] for number, (cost, _) in first.items()})
+    for name, word in (("`recprune doctor` after it", "doctor"), ("the next `recprune gc`", "gc")):
+        row(name, by_turns(places, [word], nothing))
+    say(f"\nOn day {many} the first gc said: {first[many][1]}")
 
 
 def make_workspaces(folder: Path, many: int) -> dict[int, Path]:
@@ -108,7 +111,6 @@ def commands() -> dict[str, tuple[list[str], Callable[[Path, str], None]]]:
         "`recprune registry list`": (["registry", "list"], nothing),
         "`recprune doctor`, every artefact read": (["doctor"], nothing),
         "`recprune fetch`, a day back": (["fetch", "LAST"], nothing),
-        "`recprune gc --dry-run`": (["gc", "--dry-run"], nothing),
     }
 
 
