@@ -68,8 +68,11 @@ def tables(places: dict[int, Path], many: int) -> None:
         row(name, found)
     for name, (command, before) in commands().items():
         row(name, by_turns(places, command, before))
-    cost, told = run(places[many], "gc")
-    say(f"\nThe first `recprune gc` at day {many}: {cost.wall:.1f} s.\n\n{told}")
+    first = {number: run(place, "gc") for number, place in places.items()}
+    row("the first `recprune gc --keep 30`", {number: [cost] for number, (cost, _) in first.items()})
+    for name, word in (("`recprune doctor` after it", "doctor"), ("the next `recprune gc`", "gc")):
+        row(name, by_turns(places, [word], nothing))
+    say(f"\nOn day {many} the first gc said: {first[many][1]}")
 
 
 def make_workspaces(folder: Path, many: int) -> dict[int, Path]:
@@ -108,7 +111,6 @@ def commands() -> dict[str, tuple[list[str], Callable[[Path, str], None]]]:
         "`recprune registry list`": (["registry", "list"], nothing),
         "`recprune doctor`, every artefact read": (["doctor"], nothing),
         "`recprune fetch`, a day back": (["fetch", "LAST"], nothing),
-        "`recprune gc --dry-run`": (["gc", "--dry-run"], nothing),
     }
 
 
@@ -141,14 +143,15 @@ def time_day(place: Path, day: str) -> dict[str, Cost]:
     notes = place / ".recprune/own_times"
     notes.unlink(missing_ok=True)
     whole, _ = run(place, "run", "--day", day, notes=notes)
-    own = sum(float(line.split()[1]) for line in notes.read_text(encoding="utf-8").splitlines())
+    lines = [line.split() for line in notes.read_text(encoding="utf-8").splitlines()]
+    own = Cost(sum(float(wall) for _, wall, _ in lines), sum(float(cpu) for _, _, cpu in lines))
     took = times.took(times.attempts((place / times.path(day)).read_text(encoding="utf-8")))
     parts = {name: took.get(name, 0.0) for name in ("plan", "store", "promote")}
     stages = sum(took.get(name, 0.0) for name in STAGES)
-    parts["starts and imports of the eight steps, and DVC between them"] = stages - own
+    parts["starts and imports of the eight steps, and DVC between them"] = stages - own.wall
     parts["start of the command, ends of DVC, report"] = whole.wall - sum(took.values())
-    told = {"a whole day, `recprune run --day D`": whole, "– its steps' own computing": Cost(own, 0.0)}
-    told["– everything else"] = Cost(whole.wall - own, 0.0)
+    told = {"a whole day, `recprune run --day D`": whole, "– its steps' own computing": own}
+    told["– everything else"] = Cost(whole.wall - own.wall, whole.cpu - own.cpu)
     return told | {f"– – {name}": Cost(seconds, 0.0) for name, seconds in parts.items()}
 
 

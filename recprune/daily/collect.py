@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from recprune.versioning.pipeline import QUARANTINED_STAGES, STAGES, day_of, for
 from recprune.workspace import days_with_verdict, genesis_day, is_quarantined, planned_days, read_plan
 
 _ASIDE = SCRATCH / "aside" / "collected"
-_FOLDERS = ("data/*", "vocab", "profiles", "models/*", "scores", "bundles")
+_ARTEFACTS = ("data/*/*", "vocab/*", "profiles/*", "models/*/*", "scores/*/*", "bundles/*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,9 @@ def collect(found: Survey, keep: int) -> None:
         _ASIDE.mkdir(parents=True, exist_ok=True)
         for name in found.artefacts:
             Path(name).rename(_ASIDE / name.replace("/", "_"))
+            if Path(name).parent.name == day_of(name):  # models/DAY and scores/DAY hold several
+                with suppress(OSError):
+                    Path(name).parent.rmdir()
     clear()
 
 
@@ -136,7 +140,8 @@ def _artefacts(day: str) -> list[str]:
 
 def _days_here() -> list[str]:
     """Return the days of which any artefact is here."""
-    return sorted({path.name for pattern in _FOLDERS for path in Path().glob(f"{pattern}/*")} & set(planned_days()))
+    found = {day_of(str(path)) for pattern in _ARTEFACTS for path in Path().glob(pattern) if path.is_dir()}
+    return sorted(found & set(planned_days()))
 
 
 class _Named(dict[str, dict[str, str]]):

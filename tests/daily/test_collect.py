@@ -132,6 +132,7 @@ def test_old_days_go_and_the_next_day_finds_all_that_it_reads() -> None:
     assert before.days == [G, D1, D2, D4]
     collect(before, 1)
     assert not any(Path(path).exists() for path in gone(before))
+    assert not any(Path(f"models/{day}").exists() for day in (G, D1)), "nor empty folders"
     assert all(path.exists() for day in (D3, D5) for path in artefacts(day))
     assert snapshot(REMOTE) == remote
     left = snapshot(CACHE)

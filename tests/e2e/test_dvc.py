@@ -125,7 +125,7 @@ def test_other_settings_are_tried_on_a_past_day_in_a_clone_of_a_workspace(tmp_pa
     curves = dvc(workspace, "plots", "show", "ne.csv", "--show-vega")
     assert all(f'"{name}"' in curves for name in ("champion", "dense", "served")), curves
     assert "DVC failed to load" not in dvc(workspace, "plots", "diff", f"day/{FIRST}")
-    assert "ne.csv" in (workspace / "dvc_plots/index.html").read_text()
+    assert "Next-day NE of every day" in (workspace / "dvc_plots/index.html").read_text()
     assert git(workspace, "status", "--porcelain") == ""
     printed = recprune("fetch", "2023-12-31", "--inputs", cwd=clone, code=1)
     assert "2023-12-31 is genesis, which read nothing of other days; give a day after it." in printed
