@@ -33,6 +33,12 @@ _SECONDS = 15
 def failed(context: Any) -> None:
     """Tell that a task failed for good; a callback of Airflow's."""
     ti, day = context["ti"], _day(context)
+    if ti.dag_id == "recprune_replay":
+        todo = (
+            f"See the log of `{ti.task_id}`, and clear it: the replay goes on there. Nothing that serves has changed."
+        )
+        send("recprune: a replay failed", text(f"{ti.task_id} of a replay failed", [todo], ti.dag_id, ti.run_id))
+        return
     said = _said(day, ti.task_id, ti.run_id)
     happened = said or "it left no sentence: its process was killed, ran out of time, or could not start"
     what = f"{ti.task_id} of {day or 'a day'} failed: {happened}"
@@ -71,8 +77,8 @@ def rolled_back(context: Any) -> None:
 def replayed(context: Any) -> None:
     """Tell how a replay ended; a callback of Airflow's."""
     ti = context["ti"]
-    lines = (workspace() / "registry" / "revisions.jsonl").read_text(encoding="utf-8").splitlines()
-    last = json.loads(lines[-1])
+    lines = (workspace() / "registry" / "revisions.jsonl").read_text(encoding="utf-8").split("\n")
+    last = json.loads(lines[-2])
     ended = {
         "adopted": "is adopted and serves",
         "dropped": "is not adopted",

@@ -57,7 +57,7 @@ def to_learn(first: str, last: str | None) -> list[dict[str, str]]:
         last: of the days; None: the last one that was run.
     """
     days = sorted(file.stem for file in (workspace() / "plans").glob("????-??-??.json"))
-    found = [day for day in days if first <= day <= (last or days[-1])]
+    found = [day for day in days if first <= day <= (last or day)]
     return [{**COMMON, "RECPRUNE_TO": str(date.fromisoformat(day))} for day in found]
 
 
@@ -114,5 +114,6 @@ with DAG(
         env={**COMMON, "RECPRUNE_TO": "{{ params.to or '' }}"},
         execution_timeout=timeout(12),
         on_success_callback=replayed,
+        trigger_rule="none_failed",  # without a day to learn, the command says what is wrong
     )
     learn >> compare

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recprune.data.verdict import VERDICT, read_verdict
-from recprune.days import days_between, number_of
+from recprune.days import days_between, number_of, plain_day
 from recprune.errors import RecpruneError
 from recprune.files import free_bytes, make_room, read_json, size_of, understood
 from recprune.registry.revisions import name_of, names
@@ -129,6 +129,20 @@ def _artefacts_of(day: str) -> list[Path]:
 def days_with_verdict() -> list[DayState]:
     """Return the state of every planned day after genesis, in order."""
     return [day_state(day) for day in planned_days()[1:]]
+
+
+def lineage(day: str) -> list[str]:
+    """Return a day, its parent, that one's parent and so on; without genesis."""
+    found = []
+    while (plan := read_plan(day))["kind"] == "day":
+        found.append(day)
+        day = plan["parent"]
+    return found
+
+
+def command_for(day: str) -> str:
+    """Return the command that makes a day."""
+    return f"recprune run --day {day}" if number_of(day) == 1 else f"recprune replay --from {plain_day(day)}"
 
 
 def stale_days(day: str) -> list[str]:

@@ -40,17 +40,18 @@ def replay(
     and the champion serves on. The last one meets the champion; if it passes its gate it serves, and later days go on
     from it. Killed, the same command goes on. Exit code 3 if it did not pass.
     """
-    if drop:
+    if drop and not (day or verify or first or to or without or amended):
         _drop(why)
-    elif verify and day is not None and first is None:
+    elif verify and day is not None and not (first or to or without or amended or drop):
         _verify(known_day(day))
-    elif first is not None and day is None and not verify:
+    elif first is not None and day is None and not (verify or drop):
         _again(first, to, (tuple(without or ()), tuple(amended or ())), why)
     else:
         told = f"{day} " if day else ""
         raise SettingsError(
             f"say what to do: recprune replay {told or 'DAY '}--verify rebuilds and compares a day; "
-            "recprune replay --from DAY learns it and the days after it once more."
+            "recprune replay --from DAY learns it and the days after it once more; recprune replay --drop ends the "
+            "open replay."
         )
 
 
@@ -69,8 +70,10 @@ def _verify(day: str) -> None:
 
 def _again(first: str, to: str | None, what: tuple[tuple[str, ...], tuple[str, ...]], why: str) -> None:
     from recprune.cli.view import DayView
-    from recprune.daily.replay import Asked, compare, replay
+    from recprune.daily.replay import compare, replay
+    from recprune.daily.replay_asked import Asked
     from recprune.daily.run import run_day
+    from recprune.registry.history import current
 
     view = DayView(out, 2)
 
@@ -86,11 +89,9 @@ def _again(first: str, to: str | None, what: tuple[tuple[str, ...], tuple[str, .
         told = ", ".join(f"{name} {value:.4f}" for name, value in ne.items() if value is not None)
         out.print(f"NE on the tail of {found.final}, which neither has learned: {told}", soft_wrap=True)
     if found.revision.state == "adopted":
-        out.print(
-            f"Replay {found.revision.describe()} is adopted: {found.revision.told}. It serves, and later days go on "
-            "from it.",
-            soft_wrap=True,
-        )
+        serves = current() == found.final
+        now = "It serves, and later days go on from it." if serves else f"Later days go on from it; {current()} serves."
+        out.print(f"Replay {found.revision.describe()} is adopted: {found.revision.told}. {now}", soft_wrap=True)
     elif found.revision.state == "dropped":
         out.print(f"Replay {found.revision.describe()} is not adopted: {found.revision.told}", soft_wrap=True)
         raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)

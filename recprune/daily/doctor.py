@@ -12,11 +12,12 @@ from recprune.environment import cpu_class
 from recprune.errors import RecpruneError
 from recprune.lock import FOLDER, holder_of, is_held
 from recprune.registry import history
+from recprune.registry.revisions import read_revisions
 from recprune.settings import read_settings
 from recprune.versioning import git
 from recprune.versioning.dvc import dvc, remote_folder
 from recprune.versioning.remote import committed_secrets
-from recprune.workspace import day_state, genesis_day, planned_days
+from recprune.workspace import day_state, genesis_day, planned_days, planned_revisions
 
 _PACKAGES = ("dvc", "great-expectations", "numpy", "onnx", "onnxruntime", "polars", "torch", "apache-airflow")
 
@@ -89,6 +90,10 @@ def _days() -> list[Finding]:
     if open_days and not git.is_source_repository():
         state = day_state(open_days[0]).verdict or "no verdict"
         found.append(Finding("note", f"{open_days[0]} is not finished ({state}): recprune run --day {open_days[0]}"))
+    for each in read_revisions():
+        if each.state == "begun":
+            way_out = f"go on with it: recprune replay --from {each.first} …, or end it: recprune replay --drop"
+            found.append(Finding("note", f"replay {each.describe()} is open; {way_out}"))
     return found
 
 
@@ -96,7 +101,7 @@ def _artefacts() -> list[Finding]:
     """Check every artefact here against its manifest, and every artefact of a champion for presence."""
     checked, damaged = damaged_artefacts()
     found = [Finding("bad", why) for why in damaged.values()]
-    stored = [] if git.is_source_repository() else sorted(git.stored_days() & set(planned_days()))
+    stored = [] if git.is_source_repository() else sorted(git.stored_days() & {*planned_days(), *planned_revisions()})
     for path, day in changed_files(stored).items():
         told = f"{path} is not as it was stored; bring it back with: git checkout {git.TAG}{day} -- {path}"
         found.append(Finding("bad", told))

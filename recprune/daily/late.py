@@ -10,10 +10,11 @@ import polars as pl
 from recprune.daily.fetch import check_stored, fetch_missing
 from recprune.daily.replay import estimate
 from recprune.daily.run import working
-from recprune.data.amendments import Amendment, amendment
+from recprune.data.amendments import Amendment
 from recprune.data.events import DayOfEvents
 from recprune.data.features import split_tail
-from recprune.data.partition import About
+from recprune.data.partition import open_partition
+from recprune.data.sources.catalog import open_source
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import number_of, parse_day
 from recprune.errors import SettingsError
@@ -21,13 +22,13 @@ from recprune.model.checkpoint import load_lines
 from recprune.model.threads import use_threads
 from recprune.registry.history import FOLDER
 from recprune.registry.late import Late, note, read_late
-from recprune.registry.revisions import name_of
+from recprune.registry.revisions import left_out, name_of
 from recprune.settings import Settings, read_settings
-from recprune.steps.ingest import read_source, read_stored
+from recprune.steps.ingest import read_amended, read_stored
 from recprune.training.trial import SAMPLE, Outcome, Side, compare, sampled
 from recprune.versioning import git
 from recprune.versioning.pipeline import stored_events
-from recprune.workspace import day_state, genesis_day, planned_days, read_plan, stale_days
+from recprune.workspace import day_state, genesis_day, planned_days, planned_revisions, read_plan, stale_days
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +59,7 @@ def plan_late(day: str, say: Callable[[str], None]) -> LatePlan:
     with working(f"recprune plan-late {day}"):
         settings, name = read_settings(Path()), _stored_name(day)
         fetch_missing(stored_events(name), say)
-        stored, about = read_stored(name)
-        now, about_now = read_source(settings, day)
-        found = amendment(day, stored.events, now)
+        found, stored, now = read_amended(settings, day, name)
         known = read_late().get(day)
         if not found.is_none and (known is None or known.delivered != found.digest):
             known = Late(day=day, delivered=found.digest, choice="found", told=found.describe())
@@ -68,7 +67,7 @@ def plan_late(day: str, say: Callable[[str], None]) -> LatePlan:
         stale = stale_days(day)
         trial, on = (None, "nothing was amended")
         if not found.is_none:
-            trial, on = _trial(name, (stored, about), (now, about_now), settings, say)
+            trial, on = _trial(name, stored, now, settings, say)
         seconds = estimate(day, planned_days()[-1])
         return LatePlan(
             amended=found, name=name, stale=tuple(stale), seconds=seconds, trial=trial, trial_on=on, choice=known
@@ -92,6 +91,10 @@ def choose(day: str, choice: Literal["ignore", "correct"], why: str) -> Late:
             raise SettingsError(f"nothing is known to be amended of {day}; look first: recprune plan-late {day}")
         if choice == "ignore" and not why.strip():
             raise SettingsError("--why is empty; say why what was amended may be ignored: it stands in the history.")
+        if choice == "correct" and left_out(day, day):
+            raise SettingsError(
+                f"{day} was left out by a replay, and nothing goes on from it: there is none to correct."
+            )
         if choice == "correct" and day_state(name_of(day)).verdict == "quarantined":
             raise SettingsError(
                 f"{day} was quarantined and nothing learned it, so that a pass over the changed rows corrects nothing; "
@@ -117,33 +120,27 @@ def _record(late: Late) -> None:
         git.push()
 
 
-_Read = tuple[DayOfEvents, About]
-
-
 def _trial(
-    name: str, stored: _Read, now: _Read, settings: Settings, say: Callable[[str], None]
+    name: str, stored: DayOfEvents, now: DayOfEvents, settings: Settings, say: Callable[[str], None]
 ) -> tuple[Outcome | None, str]:
     """Learn the day both ways from its parent's served line, and score what came next."""
-    state = day_state(name)
-    if state.verdict == "quarantined":
+    if day_state(name).verdict == "quarantined":
         return None, f"{name} was quarantined, nothing learned it"
-    if now[0].problems:
+    if now.problems:
         return None, "the delivery of now would be quarantined"
-    parent, schema = read_plan(name)["parent"], stored[1].schema
-    if now[1].schema != schema:
-        return None, "the schema has changed since"
-    fetch_missing([f"models/{parent}/pruned", f"vocab/{parent}"], say)
-    line, known = load_lines(Path(f"models/{parent}/pruned"))[0]["served"], Vocabulary.read(Path(f"vocab/{parent}"))
-    if read_plan(name).get("change"):
-        return None, f"the schema or the network changed on {name}"
+    plan, schema = read_plan(name), open_partition(Path(stored_events(name)[0])).schema
+    if plan.get("change") or open_source(settings.ingest, settings.schema).schema() != schema:
+        return None, f"the schema or the network changed on {name} or since"
+    model, vocabulary = (Path(f"models/{plan['parent']}/pruned"), Path(f"vocab/{plan['parent']}"))
+    fetch_missing([str(model), str(vocabulary)], say)
     use_threads(settings.train.threads)
-    rows, on = _next_rows(name, now[0].events, settings, say)
-    share = SAMPLE / max(stored[0].events.height, 1)
-    begun = Side(line, known)
-    sides = [
-        begun.after(sampled(split_tail(each.events, settings.featurize.tail)[0], share), schema, settings, 0)
-        for each, _ in (now, stored)
-    ]
+    begun = Side(load_lines(model)[0]["served"], Vocabulary.read(vocabulary))
+    heads = [split_tail(each.events, settings.featurize.tail)[0] for each in (now, stored)]
+    share = SAMPLE / max(stored.events.height, 1)
+    sides = [begun.after(sampled(head, share), schema, settings, 0) for head in heads]
+    rows, on = _next_rows(name, now.events, settings, say)
+    for head in heads:  # a boundary that moved: what either learned tells nothing
+        rows = rows.join(head, on="row_hash", how="anti", maintain_order="left")
     return compare(sides[0], sides[1], sampled(rows, SAMPLE / max(rows.height, 1)), schema), on
 
 
@@ -151,7 +148,7 @@ def _next_rows(
     name: str, now: pl.DataFrame, settings: Settings, say: Callable[[str], None]
 ) -> tuple[pl.DataFrame, str]:
     """Return rows that came after a day, and what they are: of the next day that was learned, else the day's tail."""
-    for day in planned_days():
+    for day in sorted([*planned_days(), *planned_revisions()]):
         if day > name and read_plan(day)["parent"] == name and day_state(day).verdict in ("passed", "held"):
             fetch_missing(stored_events(day), say)
             return read_stored(day)[0].events, f"on {day}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recprune.daily.fetch import check_stored
+from recprune.daily.fetch import check_stored, fetch_missing
 from recprune.daily.run import reproduce
 from recprune.daily.timed import Listener
 from recprune.environment import environment
@@ -101,6 +101,7 @@ def rebuild(day: str, listener: Listener) -> Rebuilt:
             _take_over(plan, workspace, stages)
             _set_aside(paths, stored)
             _take_measured(day, plan, settings, stored)
+        fetch_missing([path for path in foreign_inputs(plan) if path.startswith("data/")], listener.say)
         listener.step("ingest")
         ingest(settings, day=day, events=clone / f"data/events/{day}", rejected=clone / f"data/rejected/{day}")
         with chdir(clone):

@@ -10,7 +10,7 @@ from recprune.files import MANIFEST, SCRATCH, open_artefact, read_json
 from recprune.registry import history
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import day_of
-from recprune.workspace import PLANS, REPORTS, planned_days
+from recprune.workspace import PLANS, REPORTS, command_for, planned_days, planned_revisions
 
 DAMAGED = SCRATCH / "damaged"
 """Where what was replaced lies until somebody looks at it."""
@@ -63,7 +63,8 @@ def repair() -> Iterator[str]:
     for path in left_behind_by_kills():
         _forget(path)
         yield f"{path}: removed; a process that has ended left it"
-    for path, day in changed_files([day for day in stored if day in planned_days()]).items():
+    known = {*planned_days(), *planned_revisions()}
+    for path, day in changed_files([day for day in stored if day in known]).items():
         _keep(path)
         git.git("checkout", f"{git.TAG}{day}", "--", str(path))
         yield f"{path}: brought back from git as it was stored{_kept(path)}"
@@ -84,7 +85,7 @@ def _artefact(path: Path, why: str, stored: Sequence[str]) -> str:
     """Replace an artefact by the stored one, if there is one that is whole."""
     day = day_of(str(path))
     if day not in stored:
-        again = f"recprune run --day {day}"
+        again = command_for(day)
         return f"{path}: left as it is, for {day} is not stored and there is no other; run it: {again} ({why})"
     aside = SCRATCH / "aside" / f"{str(path).replace('/', '_')}.repair"
     _forget(aside)

@@ -1,32 +1,21 @@
 """Learn past days once more, in order, beside what serves: as revisions, promoted only through the gate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from recprune import times
+from recprune.daily.replay_asked import Asked, check
 from recprune.daily.run import working, write_report
-from recprune.data.exclusion import Exclusion, parse_exclusion
-from recprune.days import add_days, days_between, parse_day
+from recprune.days import days_between, plain_day
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json
+from recprune.registry.again import exclusions_of
 from recprune.registry.history import FOLDER, current
 from recprune.registry.late import note, unchosen
-from recprune.registry.revisions import Revision, begin, days_of, end, read_revisions
+from recprune.registry.revisions import Revision, begin, days_of, end, left_out, name_of, read_revisions
 from recprune.steps.promote import promote
 from recprune.versioning import git
 from recprune.workspace import day_state, genesis_day, planned_days, read_plan, report_path
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be learned once more."""
-
-    first: str
-    without: tuple[str, ...] = ()
-    """What is left out, as `Exclusion` reads it."""
-    amended: tuple[str, ...] = ()
-    """Days that are read from the source again."""
-    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +45,15 @@ def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed
         SettingsError: something to be left out is no such thing, or nothing is left to learn.
         RecpruneError: a day is not stored, another replay is open, or a step failed.
     """
-    left_out = [parse_exclusion(text) for text in asked.without]
-    with working(f"recprune replay --from {asked.first}"):
-        revision = _begin(asked, left_out)
+    command = f"recprune replay --from {asked.first}"
+    if to is not None and to < asked.first:
+        raise SettingsError(f"--to {to} is before --from {asked.first}; there is no day to learn once more.")
+    with working(command):
+        number = _begin(_with_kept_out(asked)).number
     while True:
-        with working(f"recprune replay --from {asked.first}"):
-            last = _last_stored()
+        with working(command):
+            last, revision = _last_stored(), next(each for each in read_revisions() if each.number == number)
+            _check_open(revision, last)
             left = _left(revision, min(to or last, last))
             if not left:
                 return _end(revision, last, whole=to is None)
@@ -93,7 +85,32 @@ def drop(why: str) -> Revision:
     return revision
 
 
-def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
+def _with_kept_out(asked: Asked) -> Asked:
+    """Return what is asked for, without what earlier replays and trials left out; a day read again comes back."""
+    last, chosen = _last_stored(), {*asked.without, *asked.amended}
+    trials = (read_plan(day).get("trial") or {} for day in planned_days())
+    days = [*left_out(asked.first, last), *(plain_day(t["suspicious"]) for t in trials if t.get("left_out"))]
+    kept = [day for day in days if asked.first <= day <= last and day not in chosen]
+    kept += [text for day in asked.amended for text in exclusions_of(name_of(day)) if text not in chosen]
+    return replace(asked, without=(*asked.without, *dict.fromkeys(kept)))
+
+
+def _check_open(revision: Revision, last: str) -> None:
+    """Raise if the replay was dropped meanwhile, or a day was begun that would go on from what is being revised."""
+    if revision.state == "dropped" and not _is_whole(revision, last):
+        raise RecpruneError(f"replay {revision.describe()} was dropped meanwhile; nothing more is learned.")
+    if begun := [day for day in planned_days() if day > last]:
+        raise RecpruneError(
+            f"{begun[0]} was begun and is not stored; it would go on from days that the replay revises. Finish it "
+            f"first: recprune run --day {begun[0]}"
+        )
+
+
+def _is_whole(revision: Revision, last: str) -> bool:
+    return not _left(revision, last)
+
+
+def _begin(asked: Asked) -> Revision:
     """Return the open replay if it is the one asked for, or the last one if it was; else begin one."""
     there, wanted = open_replay(), (asked.first, asked.without, asked.amended)
     if there is not None:
@@ -103,45 +120,22 @@ def _begin(asked: Asked, left_out: Sequence[Exclusion]) -> Revision:
             f"a replay is open: {there.describe()}. End it first: give the same command again to go on with it, or "
             "drop it with: recprune replay --drop"
         )
-    _check(asked, left_out)
     if (done := _done(asked)) is not None:
         return done
+    check(asked, genesis_day(), _last_stored())
     begun = begin(asked.first, asked.without, asked.amended, asked.why)
     _commit(begun, "begun", asked.why)
     return begun
 
 
 def _done(asked: Asked) -> Revision | None:
-    """Return the last replay if it is the one asked for, was adopted, and no day was stored since."""
+    """Return the last replay if it is the one asked for, and would end again as it did."""
     last = next(reversed(read_revisions()), None)
-    if last is None or last.state != "adopted" or last.last != _last_stored():
+    if last is None or last.last != _last_stored():
         return None
     same = (last.first, last.without, last.amended, last.why) == (asked.first, asked.without, asked.amended, asked.why)
-    return last if same else None
-
-
-def _check(asked: Asked, left_out: Sequence[Exclusion]) -> None:
-    genesis, last = genesis_day(), _last_stored()
-    first = parse_day(asked.first).isoformat()
-    if not genesis < first <= last:
-        raise SettingsError(
-            f"--from {first} is no day that was run here; these were: {add_days(genesis, 1)} to {last}."
-        )
-    for each in left_out:
-        if not first <= each.day <= last:
-            raise SettingsError(
-                f"--without {each.text}: {each.day} is not among the days to learn once more, {first} to {last}; begin "
-                f"earlier: recprune replay --from {each.day}"
-            )
-    for day in asked.amended:
-        if not first <= parse_day(day).isoformat() <= last:
-            raise SettingsError(f"--amended {day} is not among the days to learn once more, {first} to {last}.")
-    whole = {each.day for each in left_out if each.whole_day}
-    if all(day in whole for day in days_between(first, last)):
-        raise SettingsError(
-            f"every day from {first} to {last} is left out, so that there is nothing to learn once more. To serve what "
-            "was before them: recprune rollback"
-        )
+    judged = last.state == "adopted" or (last.final and read_plan(last.final)["champion"] == current())
+    return last if same and judged else None
 
 
 def _last_stored() -> str:
@@ -170,28 +164,35 @@ def _end(revision: Revision, last: str, *, whole: bool) -> Replayed:
     if not whole:
         return Replayed(revision, final, tuple(_left(revision, _last_stored())))
     if revision.state == "begun":
-        refused = _refusal(final)
-        passed = f"{final} passed its gate against {read_plan(final)['champion']}" if not refused else ""
-        for late in unchosen(revision.amended if not refused else ()):
-            note(replace(late, choice="replay", told=f"replay r{revision.number}"))
+        refused = _refusal(revision, final, last)
+        passed = (
+            f"{final} passed its gate against {read_plan(final)['champion']}" if final else "nothing was left to learn"
+        )
         _close(revision, "dropped" if refused else "adopted", last, final, refused or passed)
-        if not refused:
-            promote(day=final)
-        write_report()
     found = next(each for each in read_revisions() if each.number == revision.number)
+    if found.state == "adopted":
+        if final:
+            promote(day=final)
+        for late in unchosen(found.amended):
+            note(replace(late, choice="replay", told=f"replay r{found.number}"))
+            _commit(found, f"{late.day} was amended", late.told)
+    write_report()
     return Replayed(found, final, ())
 
 
-def _refusal(final: str) -> str:
+def _refusal(revision: Revision, final: str, last: str) -> str:
     """Say why a replay is not adopted; empty if it is."""
     if not final:
-        return "every one of its days was quarantined"
+        return "every one of its days was quarantined" if days_of(revision, last) else ""
     plan, state = read_plan(final), day_state(final)
-    if state.verdict != "passed":
-        return state.sentence
-    if not plan["revision"]["final"] or plan["champion"] != current():
+    if not plan["revision"]["final"]:
+        return (
+            f"the days after {final} were quarantined, so that it never met the champion; see "
+            f"recprune status, and replay without them"
+        )
+    if plan["champion"] != current():
         return f"{final} was judged against {plan['champion']}, and {current()} serves now; replay once more"
-    return ""
+    return "" if state.verdict == "passed" else state.sentence
 
 
 def _close(revision: Revision, state: str, last: str, final: str, why: str) -> None:

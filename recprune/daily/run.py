@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from recprune.daily.corrections import with_corrections
 from recprune.daily.fetch import fetch_missing
 from recprune.daily.suspicion import with_trial
 from recprune.daily.timed import Listener, Timed
@@ -145,6 +146,7 @@ def _plan(day: str, settings: Settings, listener: Listener) -> None:
     stored = git.stored_days()
     _check_reports(day)
     found = with_trial(planning.plan(settings, day=day, stored=stored), settings, listener.say)
+    found = with_corrections(found, settings, listener.say)
     planning.restore_day(found)
     fetch_missing(foreign_inputs(found), listener.say)
     found = planning.with_change(found, settings)
@@ -261,5 +263,5 @@ def _finish_last_day() -> None:
     days = planned_days()[1:]
     if days and days[-1] in git.stored_days() and day_state(days[-1]).verdict == "passed":
         promote(day=days[-1])
-    if adopted := adopted_before(1):
+    if (adopted := adopted_before(1)) and adopted[-1].final:
         promote(day=adopted[-1].final)

@@ -7,6 +7,7 @@ from recprune.daily.fetch import fetch_missing
 from recprune.daily.suspicion import CONFIDENCE
 from recprune.data.vocabulary import Vocabulary
 from recprune.model.checkpoint import load_lines
+from recprune.model.shape import dense_shape
 from recprune.model.threads import use_threads
 from recprune.settings import Settings
 from recprune.steps.ingest import read_source
@@ -17,7 +18,7 @@ def beside(day: str, after: tuple[str, str], settings: Settings, say: Callable[[
     """Score a day's first half with the dense lines as two earlier days left them.
 
     Returns:
-        None if there is nothing to score.
+        None if there is nothing to score, or the day has another schema or network than they learned.
     """
     found, about = read_source(settings, day)
     rows = found.events.head(found.events.height // 2)
@@ -29,5 +30,7 @@ def beside(day: str, after: tuple[str, str], settings: Settings, say: Callable[[
         Side(load_lines(Path(f"models/{each}/pruned"))[0]["dense"], Vocabulary.read(Path(f"vocab/{each}")))
         for each in after
     ]
+    if any(side.line.shape != dense_shape(about.schema, settings.model) for side in sides):
+        return None
     rows = sampled(rows, SAMPLE / rows.height)
     return compare(sides[0], sides[1], rows, about.schema, CONFIDENCE)

@@ -56,9 +56,12 @@ def _rows(n: int) -> str:
 
 
 def amendment(day: str, stored: pl.DataFrame, now: DayOfEvents) -> Amendment:
-    """Compare a day's events, each row by its key; columns that only one has are left out."""
+    """Compare a day's events, each row by its key.
+
+    Columns that only one has, or of another type by now, are left out.
+    """
     delivered = now.events
-    both = [name for name in stored.columns if name in delivered.columns and name != _HASH]
+    both = [name for name in _alike(stored, delivered) if name != _HASH]
     same = stored.select(_HASH, *both).join(delivered.select(_HASH, *both), on=_HASH, suffix="\0now")
     differs = {name: ~pl.col(name).eq_missing(pl.col(f"{name}\0now")) for name in both}
     columns = same.select(**{name: each.sum() for name, each in differs.items()}).row(0, named=True)
@@ -79,8 +82,13 @@ def amendment(day: str, stored: pl.DataFrame, now: DayOfEvents) -> Amendment:
 
 def changed_rows(stored: pl.DataFrame, now: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that are new or say something else now, as they are now, in their order."""
-    both = [name for name in stored.columns if name in now.columns]
+    both = _alike(stored, now)
     return now.join(stored.select(both), on=both, how="anti", nulls_equal=True, maintain_order="left")
+
+
+def _alike(stored: pl.DataFrame, now: pl.DataFrame) -> list[str]:
+    """Return the columns that both have, of the same type."""
+    return [name for name, kind in stored.schema.items() if now.schema.get(name) == kind]
 
 
 def _flips(same: pl.DataFrame, to: int) -> int:

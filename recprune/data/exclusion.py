@@ -25,7 +25,7 @@ class Exclusion:
     column: str = ""
     """A column of the events; empty for every row."""
     value: str = ""
-    """As text: what the column holds in the rows that are left out; empty for a missing one."""
+    """As text: what the column holds, or its list has, in the rows that are left out; empty for a missing one."""
 
     @property
     def whole_day(self) -> bool:
@@ -47,7 +47,11 @@ class Exclusion:
                     f"--without {self.text}: the events of {self.day} have no column {self.column}; they have: "
                     f"{', '.join(name for name in events.columns if name != 'row_hash')}."
                 )
-            chosen = chosen & (pl.col(self.column).cast(pl.String).fill_null("") == self.value)
+            value = pl.col(self.column)
+            if events.schema[self.column].is_nested():
+                chosen = chosen & value.list.eval(pl.element().cast(pl.String)).list.contains(self.value)
+            else:
+                chosen = chosen & (value.cast(pl.String).fill_null("") == self.value)
         return chosen
 
 

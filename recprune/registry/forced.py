@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from recprune.days import days_apart
+from recprune.days import days_apart, plain_day
 from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.registry.history import Entry
 
@@ -68,7 +68,7 @@ def in_force(entries: Sequence[Entry]) -> Entry | None:
 def has_expired(entries: Sequence[Entry], day: str) -> bool:
     """Say whether the present champion serves by force, and longer than it may, when a day runs."""
     entry = in_force(entries)
-    return entry is not None and day > entry.until
+    return entry is not None and plain_day(day) > entry.until
 
 
 def forced(entries: Sequence[Entry], day: str) -> list[Entry]:

@@ -143,6 +143,12 @@ def _name(day: str, known: Sequence[Revision]) -> str | None:
     return day
 
 
+def left_out(first: str, last: str) -> list[str]:
+    """Return the calendar days that adopted replays left out as a whole."""
+    known = adopted_before(1)
+    return [day for day in days_between(first, last) if _name(day, known) is None]
+
+
 def days_of(revision: Revision, last: str) -> list[str]:
     """Return the names of a replay's days up to a calendar day."""
     dates = (day for day in days_between(revision.first, last) if not revision.excised(day))

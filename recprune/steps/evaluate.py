@@ -61,6 +61,8 @@ def evaluate(
         champion_whole = np.full(len(rows), np.nan)
     at = np.arange(len(rows) - held_back, len(rows))
     at = at[~calibrating_half(rows["row_hash"].to_numpy()[at])] if held_back else at
+    if not unknown:
+        at = at[_held_back(champion_day, day, features.parent, rows["row_hash"].to_numpy()[at])]
     p_ours, p_theirs = _score(ours, rows[at], columns_of), _score(theirs, rows[at], columns_of)
     label = rows["label"].to_numpy()[at].astype(np.float64)
     whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
@@ -88,6 +90,13 @@ def evaluate(
     before.and_day(day, champion_day, scored).write(pooled, day)
     columns_each = {"candidate": columns_of(ours, rows), "champion": columns_of(theirs, rows)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
+
+
+def _held_back(champion_day: str, day: str, features: Path, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Say which rows a champion of the same date, or a later one, has not learned: those that it held back itself."""
+    if date_of(champion_day) > date_of(day):
+        return np.zeros(len(keys), np.bool_)
+    return np.isin(keys, FeatureSet.load(features / champion_day / "tail").row_hash)
 
 
 def _facts(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:

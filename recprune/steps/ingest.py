@@ -8,13 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from recprune.data.amendments import changed_rows
+from recprune.data.amendments import Amendment, amendment, changed_rows
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.exclusion import leave_out, parse_exclusion
-from recprune.data.partition import About, read_again, write_partition
+from recprune.data.partition import About, open_partition, read_again, write_partition
 from recprune.data.sources.catalog import open_source
 from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch, Source
 from recprune.days import date_of, number_of
+from recprune.registry.again import exclusions_of
 from recprune.settings import Settings
 from recprune.versioning.pipeline import stored_events
 from recprune.workspace import plan_path, read_plan
@@ -40,9 +41,25 @@ def _corrections(settings: Settings, day: str) -> dict[str, pl.DataFrame]:
     """Return the changed rows of amended days that the day learns besides its own, by day."""
     found = {}
     for each in read_plan(day).get("corrections", []) if plan_path(day).exists() else []:
-        stored, now = read_stored(each["of"])[0], read_source(settings, each["day"])[0]
-        found[str(each["day"])] = changed_rows(stored.events, now.events)
+        _, stored, now = read_amended(settings, each["day"], each["of"])
+        rows = changed_rows(stored.events, now.events)
+        for earlier in each["after"]:
+            rows = changed_rows(open_partition(Path(stored_events(earlier)[0])).corrected(), rows)
+        found[str(each["day"])] = rows
     return found
+
+
+def read_amended(settings: Settings, day: str, name: str) -> tuple[Amendment, DayOfEvents, DayOfEvents]:
+    """Return what a source has changed of a day, the day as it was stored, and as it is now.
+
+    Args:
+        settings: of now.
+        day: the calendar day.
+        name: under which later days know it; what was left out of a revision is left out again.
+    """
+    stored, now = read_stored(name)[0], read_source(settings, day)[0]
+    now = leave_out(now, [parse_exclusion(text) for text in exclusions_of(name)])
+    return amendment(day, stored.events, now), stored, now
 
 
 def read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:

@@ -7,19 +7,21 @@ from typing import Any
 
 import yaml
 
+from recprune.data.partition import open_partition
 from recprune.data.schema import Schema
 from recprune.data.sources.catalog import open_source
 from recprune.days import add_days, is_day, known_day, number_of, plain_day
 from recprune.errors import DamagedArtefactError, LineageError
 from recprune.files import MANIFEST, manifest_digest, read_json, sha256, understood, write_json, write_text
 from recprune.model.change import Change, Structure, change_of, kinds, other_changes
-from recprune.registry.again import corrections_for, revision_for
+from recprune.registry.again import revision_for
 from recprune.registry.history import champion_before, current
 from recprune.settings import PlanSettings, Settings
-from recprune.versioning.pipeline import day_of, foreign_inputs
+from recprune.versioning.pipeline import day_of, foreign_inputs, stored_events
 from recprune.workspace import (
     DAY_YAML,
     DayState,
+    command_for,
     days_before,
     genesis_day,
     plan_path,
@@ -78,7 +80,9 @@ def with_change(found: dict[str, Any], settings: Settings) -> dict[str, Any]:
     What the day reads of its parent and champion must be here. A restart from a champion whose network nothing fits
     is taken back: the served line then goes on.
     """
-    schema = open_source(settings.ingest, settings.schema).schema()
+    of = (found.get("revision") or {}).get("of")  # events that were stored keep their schema
+    stored = None if of is None else open_partition(Path(stored_events(of)[0])).schema
+    schema = stored or open_source(settings.ingest, settings.schema).schema()
     change = _change_since(found["parent"], schema, settings)
     new = not plan_path(found["day"]).exists()
     if found["restart"] and new and not _change_since(found["champion"], schema, settings).carved_fits:
@@ -164,10 +168,7 @@ def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[
         "served": champion if restart else parent,
         "restart": restart,
     }
-    if revision:
-        return found | {"revision": revision}
-    corrections = corrections_for(before)
-    return found | ({"corrections": corrections} if corrections else {})
+    return found | ({"revision": revision} if revision else {})
 
 
 def _not_after(day: str, genesis: str) -> LineageError:
@@ -191,7 +192,7 @@ def _check_complete(day: str, before: Sequence[DayState], stored: Collection[str
         if state.day not in stored:
             raise LineageError(
                 f"{day} cannot be planned: {state.day} has a verdict but is not stored. "
-                f"Finish it with: recprune run --day {state.day}"
+                f"Finish it with: {command_for(state.day)}"
             )
 
 

@@ -34,10 +34,14 @@ def foreign_inputs(days: Mapping[str, Any]) -> list[str]:
             whose changed rows are learned too.
     """
     found: dict[str, None] = {}
-    if (of := (days.get("revision") or {}).get("of")) is not None:
-        found |= dict.fromkeys(stored_events(of))
+    revision = days.get("revision") or {}
+    if revision.get("of") is not None:
+        found |= dict.fromkeys(stored_events(revision["of"]))
+    if revision.get("final"):  # which rows its champion has not learned
+        found[f"data/features/{days['champion']}"] = None
     for correction in days.get("corrections", []):
-        found |= dict.fromkeys(stored_events(correction["of"]))
+        for day in (correction["of"], *correction["after"]):
+            found |= dict.fromkeys(stored_events(day))
     for stage in _stages().values():
         for path in stage.get("deps", []):
             for name in ("parent", "champion", "served"):

@@ -1,0 +1,78 @@
+"""What a replay is asked for, and whether it makes sense."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recprune.daily.fetch import fetch_missing
+from recprune.data.exclusion import Exclusion, parse_exclusion
+from recprune.data.partition import open_partition
+from recprune.days import add_days, date_of, days_between, parse_day
+from recprune.errors import SettingsError
+from recprune.registry.history import current
+from recprune.registry.revisions import name_of
+from recprune.versioning.pipeline import stored_events
+from recprune.workspace import day_state
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be learned once more."""
+
+    first: str
+    without: tuple[str, ...] = ()
+    """What is left out, as `Exclusion` reads it."""
+    amended: tuple[str, ...] = ()
+    """Days that are read from the source again."""
+    why: str = ""
+
+
+def check(asked: Asked, genesis: str, last: str) -> None:
+    """Check what is asked for, before hours are spent on it.
+
+    Args:
+        asked: what is asked for.
+        genesis: the day that no replay reaches.
+        last: the last stored day.
+
+    Raises:
+        SettingsError: a day is none that was run here, something to be left out is no such thing, or the champion has
+            learned all that the replay could be compared on.
+    """
+    first, exclusions = parse_day(asked.first).isoformat(), [parse_exclusion(text) for text in asked.without]
+    if not genesis < first <= last:
+        raise SettingsError(
+            f"--from {first} is no day that was run here; these were: {add_days(genesis, 1)} to {last}."
+        )
+    for each in exclusions:
+        if not first <= each.day <= last:
+            raise SettingsError(
+                f"--without {each.text}: {each.day} is not among the days to learn once more, {first} to {last}; begin "
+                f"earlier: recprune replay --from {each.day}"
+            )
+        _check_column(each)
+    for day in asked.amended:
+        if not first <= parse_day(day).isoformat() <= last:
+            raise SettingsError(f"--amended {day} is not among the days to learn once more, {first} to {last}.")
+    whole = {each.day for each in exclusions if each.whole_day}
+    if both := sorted(whole & set(asked.amended)):
+        raise SettingsError(f"{both[0]} is to be left out and to be read again; choose one.")
+    _check_comparable([day for day in days_between(first, last) if day not in whole], asked.amended)
+
+
+def _check_column(wanted: Exclusion) -> None:
+    if wanted.column:
+        name = name_of(wanted.day)
+        fetch_missing(stored_events(name), print)
+        wanted.rows(open_partition(Path(stored_events(name)[0])).scan().head(0).collect())
+
+
+def _check_comparable(days: Iterable[str], amended: Iterable[str]) -> None:
+    """Raise if the champion is of a later day than the last one to learn: it knows that one's tail too."""
+    learned = [day for day in days if day in set(amended) or day_state(name_of(day)).verdict != "quarantined"]
+    champion = current()
+    if learned and date_of(champion) > date_of(learned[-1]):
+        raise SettingsError(
+            f"champion {champion} has learned every row of {learned[-1]}, the last day that would be learned once "
+            "more, so that the two cannot be compared. Let an earlier one serve first: recprune rollback"
+        )
