@@ -4,15 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from recprune import times
-from recprune.daily.replay_asked import Asked, check
+from recprune.daily.replay_asked import Asked, check, with_kept_out
 from recprune.daily.run import working, write_report
-from recprune.days import days_between, plain_day
+from recprune.days import days_between
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json
-from recprune.registry.again import exclusions_of
 from recprune.registry.history import FOLDER, current
 from recprune.registry.late import note, unchosen
-from recprune.registry.revisions import Revision, begin, days_of, end, left_out, name_of, read_revisions
+from recprune.registry.revisions import Revision, begin, days_of, end, read_revisions
 from recprune.steps.promote import promote
 from recprune.versioning import git
 from recprune.workspace import day_state, genesis_day, planned_days, read_plan, report_path
@@ -49,7 +48,7 @@ def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed
     if to is not None and to < asked.first:
         raise SettingsError(f"--to {to} is before --from {asked.first}; there is no day to learn once more.")
     with working(command):
-        number = _begin(_with_kept_out(asked)).number
+        number = _begin(with_kept_out(asked, _last_stored())).number
     while True:
         with working(command):
             last, revision = _last_stored(), next(each for each in read_revisions() if each.number == number)
@@ -83,16 +82,6 @@ def drop(why: str) -> Revision:
             raise RecpruneError("no replay is open; there is nothing to drop.")
         _close(revision, "dropped", _last_stored(), _final(revision, _last_stored()), why or "dropped by hand")
     return revision
-
-
-def _with_kept_out(asked: Asked) -> Asked:
-    """Return what is asked for, without what earlier replays and trials left out; a day read again comes back."""
-    last, chosen = _last_stored(), {*asked.without, *asked.amended}
-    trials = (read_plan(day).get("trial") or {} for day in planned_days())
-    days = [*left_out(asked.first, last), *(plain_day(t["suspicious"]) for t in trials if t.get("left_out"))]
-    kept = [day for day in days if asked.first <= day <= last and day not in chosen]
-    kept += [text for day in asked.amended for text in exclusions_of(name_of(day)) if text not in chosen]
-    return replace(asked, without=(*asked.without, *dict.fromkeys(kept)))
 
 
 def _check_open(revision: Revision, last: str) -> None:

@@ -1,18 +1,19 @@
 """What a replay is asked for, and whether it makes sense."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recprune.daily.fetch import fetch_missing
 from recprune.data.exclusion import Exclusion, parse_exclusion
 from recprune.data.partition import open_partition
-from recprune.days import add_days, date_of, days_between, parse_day
+from recprune.days import add_days, date_of, days_between, parse_day, plain_day
 from recprune.errors import SettingsError
+from recprune.registry.again import exclusions_of
 from recprune.registry.history import current
-from recprune.registry.revisions import name_of
+from recprune.registry.revisions import left_out, name_of
 from recprune.versioning.pipeline import stored_events
-from recprune.workspace import day_state
+from recprune.workspace import day_state, planned_days, read_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,21 @@ class Asked:
     amended: tuple[str, ...] = ()
     """Days that are read from the source again."""
     why: str = ""
+
+
+def with_kept_out(asked: Asked, last: str) -> Asked:
+    """Return what is asked for, without what earlier replays and trials left out; a day read again comes back.
+
+    Args:
+        asked: what is asked for.
+        last: the last stored day.
+    """
+    chosen = {*asked.without, *asked.amended}
+    trials = (read_plan(day).get("trial") or {} for day in planned_days())
+    days = [*left_out(asked.first, last), *(plain_day(t["suspicious"]) for t in trials if t.get("left_out"))]
+    kept = [day for day in days if asked.first <= day <= last and day not in chosen]
+    kept += [text for day in asked.amended for text in exclusions_of(name_of(day)) if text not in chosen]
+    return replace(asked, without=(*asked.without, *dict.fromkeys(kept)))
 
 
 def check(asked: Asked, genesis: str, last: str) -> None:

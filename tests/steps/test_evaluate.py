@@ -76,6 +76,25 @@ def test_the_pool_holds_the_tail_and_not_what_one_model_scored_twice() -> None:
 
 
 @pytest.mark.usefixtures("evaluated")
+def test_a_champion_that_has_learned_the_day_meets_the_rows_that_it_held_back_and_no_others() -> None:
+    """As the last day of a replay may: the champion is of the same date, or of a later one."""
+    before = read_json(REPORT)["tail"]
+    evaluate_day(small(), champion=FIRST)
+    found = read_json(REPORT)
+    assert [found["next_day"][name]["champion"] for name in ("ne", "auc", "calibration")] == [None] * 3
+    assert found["next_day"]["ne"]["served"] is not None
+    assert found["line"]["difference"] is None
+    assert found["tail"]["rows"] == before["rows"] == len(pool())
+    assert found["tail"]["ne"]["champion"] == pytest.approx(before["ne"]["candidate"])
+    assert pool()["rows"].unique().to_list() == ["tail"]
+
+    ingest_and_featurize(SECOND, FIRST)
+    run_day(small(), SECOND, FIRST, FIRST)
+    evaluate_day(small(), champion=SECOND)
+    assert (read_json(REPORT)["tail"]["rows"], len(pool())) == (0, 0), "a later champion has learned the tail too"
+
+
+@pytest.mark.usefixtures("evaluated")
 def test_the_pool_is_carried_on_and_grows_by_the_day() -> None:
     ingest_and_featurize(SECOND, FIRST)
     run_day(small(), SECOND, FIRST)
