@@ -6,7 +6,7 @@ import pytest
 from recprune.errors import DamagedArtefactError, SettingsError
 from recprune.lock import hold
 from recprune.registry.history import CURRENT, champion_before, current, read_history
-from recprune.registry.versions import removable
+from recprune.registry.versions import at_hand
 from recprune.serving.signature import sign
 from recprune.steps.promote import expire, force, promote, rollback
 from tests.lineage import bundle_of, held, plan_of
@@ -203,4 +203,4 @@ def test_without_the_bundle_of_before_the_end_fails_and_says_so(damage: str) -> 
 
 def test_the_bundle_of_before_is_not_removed() -> None:
     force(D2, WHY, D4)
-    assert removable(1, {G, D1, D2}, {D2}) == [G]
+    assert at_hand(1) == [D2, D1]
