@@ -1,5 +1,6 @@
 """Processes that are killed at a chosen instant."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -7,13 +8,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+_FRESH = multiprocessing.get_context("forkserver")
+_FRESH.set_forkserver_preload(
+    ["pytest", "torch._dynamo", "recprune.training.together", "recprune.pruning.dynamic_sparse"]
+)
+
 _CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "mmap.__new__", "subprocess.Popen")
 
 
 def killed_at(operation: int, command: Callable[[], object]) -> bool:
     """Run a command in a process that is killed (−9) before its n-th change of a file; say whether it was.
 
-    The process is a fork of this one, so that a command which uses Polars would wait for ever; see `code_killed_at`.
+    The process is a fork of this one, in which a command that uses Polars, or MKL in several threads, would wait for
+    ever: see `code_killed_at` and `call_killed_at`.
     """
     child = os.fork()
     if child == 0:
@@ -23,6 +30,23 @@ def killed_at(operation: int, command: Callable[[], object]) -> bool:
         finally:  # never back into pytest
             os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def call_killed_at(operation: int, function: Callable[..., object], *arguments: object) -> bool:
+    """Do the same with a function that learns: in a process that no thread has computed in before.
+
+    Function and arguments are pickled. The process is a fork of one that has imported torch and done nothing else, for
+    MKL's list of threads does not survive a fork: new threads can then search it without end.
+    """
+    process = _FRESH.Process(target=_call, args=(operation, function, *arguments))
+    process.start()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def _call(operation: int, function: Callable[..., object], *arguments: object) -> None:
+    die_before(operation)
+    function(*arguments)
 
 
 def code_killed_at(operation: int, prepare: str, code: str) -> "subprocess.CompletedProcess[str]":

@@ -18,8 +18,10 @@ PARENT = """\
 import subprocess, sys, time
 child = "import signal, time; {ignore}; time.sleep(600)"
 command = [sys.executable, "-c", child]
-print(subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL).pid, flush=True)
-time.sleep(600)
+process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+print(process.pid, flush=True)
+process.wait()
+print("failed", flush=True)
 """
 
 
@@ -30,8 +32,15 @@ def test_nothing_of_the_group_is_left(ignore):
         child = psutil.Process(int(parent.stdout.readline()))
         time.sleep(0.5)  # until the child has set its signal
         subprocess.run([sys.executable, STOP, str(parent.pid), GRACE], check=True, timeout=30)
-        assert parent.wait(5) == -signal.SIGTERM
+        assert parent.wait(5) == -signal.SIGKILL
+        assert parent.stdout.read() == "", "who watches over a command never tells that it was ended"
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_member_without_such_a_child_is_asked_to_end():
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as member:
+        subprocess.run([sys.executable, STOP, str(member.pid), GRACE], check=True, timeout=30)
+        assert member.wait(5) == -signal.SIGTERM
 
 
 def test_a_group_that_has_ended_is_no_error():

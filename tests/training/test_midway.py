@@ -19,7 +19,7 @@ from recprune.training.hooks import Hook
 from recprune.training.incremental import learn
 from recprune.training.midway import Checkpoints, Midway, train_facts
 from recprune.training.together import learn_together
-from tests.kills import killed_at
+from tests.kills import call_killed_at
 from tests.networks import TRAIN, events_for, line_of, masked, same, shape_of
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -77,14 +77,26 @@ def stop_half_way(line: Line, events: FeatureSet, kept: Checkpoints) -> None:
         learn(line, events, TRAIN, 3, at, kept=served)
 
 
+def with_masks(line: Line) -> Line:
+    masked(line)
+    for name, mask in line.masks.items():
+        line.weights[name] *= mask
+    return line
+
+
+def begin_and_go_on(shape: Shape, rows: int, hook: Hook | None = None) -> None:
+    line = line_of(shape)
+    events = events_for(line, rows)
+    go_on(line if hook is None else with_masks(line), events, checkpoints(), hook)
+
+
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
 def test_a_pass_that_is_killed_goes_on_to_the_bytes_of_an_undisturbed_one(shape: Shape) -> None:
     whole, said = line_of(shape), list[str]()
     events = events_for(whole, 1200)
     learn(whole, events, TRAIN, seed=3)
     for operation in (9, 30, 47):
-        killed = killed_at(operation, lambda: go_on(line_of(shape), events, checkpoints()))
-        assert killed
+        assert call_killed_at(operation, begin_and_go_on, shape, 1200)
         line = line_of(shape)
         with checkpoints(said.append) as kept:
             go_on(line, events, kept)
@@ -97,18 +109,12 @@ def test_a_pass_that_is_killed_goes_on_to_the_bytes_of_an_undisturbed_one(shape:
 
 @pytest.mark.parametrize("hook", [FixedMask(), SET(every=7), DSL(every=7, cycle=20)], ids=["fixed", "set", "dsl"])
 def test_masks_and_a_policys_own_tensors_go_on_too(hook: Any) -> None:
-    def begin() -> Line:
-        line = masked(line_of(shape_of()))
-        for name, mask in line.masks.items():
-            line.weights[name] *= mask
-        return line
-
-    whole = begin()
+    whole = with_masks(line_of(shape_of()))
     events = events_for(whole, 1200)
     learn(whole, events, TRAIN, 3, hook=hook)
     said: list[str] = []
-    assert killed_at(40, lambda: go_on(begin(), events, checkpoints(), hook))
-    line = begin()
+    assert call_killed_at(40, begin_and_go_on, shape_of(), 1200, hook)
+    line = with_masks(line_of(shape_of()))
     with checkpoints(said.append) as kept:
         go_on(line, events, kept, hook)
     assert same(line, whole)
@@ -128,16 +134,22 @@ def test_what_is_done_is_not_done_again() -> None:
     assert same(resumed, whole)
 
 
-def test_lines_side_by_side_go_on_from_where_each_of_them_was() -> None:
-    def begin() -> dict[str, Line]:
-        return {name: line_of(shape_of(3, 1, family=name)) for name in ("dlrm", "dcn", "autoint")}
+def three_lines() -> dict[str, Line]:
+    return {name: line_of(shape_of(3, 1, family=name)) for name in ("dlrm", "dcn", "autoint")}
 
-    whole = begin()
+
+def learn_three() -> None:
+    lines = three_lines()
+    events = events_for(lines["dlrm"], 2000)
+    learn_together(lines, events, TRAIN, 5, lambda _: time.sleep(0.05), kept=checkpoints())
+
+
+def test_lines_side_by_side_go_on_from_where_each_of_them_was() -> None:
+    whole = three_lines()
     events = events_for(whole["dlrm"], 2000)
     assert learn_together(whole, events, TRAIN, 5, lambda _: None) == {}
-    run = lambda lines: learn_together(lines, events, TRAIN, 5, lambda _: time.sleep(0.05), kept=checkpoints())  # noqa: E731
-    assert killed_at(60, lambda: run(begin()))
-    lines, said = begin(), list[str]()
+    assert call_killed_at(60, learn_three)
+    lines, said = three_lines(), list[str]()
     with checkpoints(said.append) as kept:
         assert learn_together(lines, events, TRAIN, 5, lambda _: None, kept=kept) == {}
     assert all(same(lines[name], whole[name]) for name in lines)
