@@ -56,6 +56,7 @@ def plan_late(day: str, say: Callable[[str], None]) -> LatePlan:
     Raises:
         RecpruneError: the day is not stored.
     """
+    genesis_day()
     with working(f"recprune plan-late {day}"):
         settings, name = read_settings(Path()), _stored_name(day)
         fetch_missing(stored_events(name), say)
@@ -85,6 +86,7 @@ def choose(day: str, choice: Literal["ignore", "correct"], why: str) -> Late:
     Raises:
         SettingsError: nothing was found, or no reason is given for ignoring it.
     """
+    genesis_day()
     with working(f"recprune plan-late {day}"):
         known = read_late().get(parse_day(day).isoformat())
         if known is None:
@@ -116,8 +118,7 @@ def _stored_name(day: str) -> str:
 
 def _record(late: Late) -> None:
     note(late)
-    if git.commit([str(FOLDER)], f"Registry: {late.day} amended: {late.choice}\n\n{late.told}"):
-        git.push()
+    git.publish([str(FOLDER)], f"Registry: {late.day} amended: {late.choice}\n\n{late.told}")
 
 
 def _trial(

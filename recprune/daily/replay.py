@@ -13,6 +13,7 @@ from recprune.registry.history import FOLDER, current
 from recprune.registry.late import note, unchosen
 from recprune.registry.revisions import Revision, begin, days_of, end, read_revisions
 from recprune.steps.promote import promote
+from recprune.steps.store import refuse_source_repository
 from recprune.versioning import git
 from recprune.workspace import day_state, genesis_day, planned_days, read_plan, report_path
 
@@ -44,11 +45,13 @@ def replay(asked: Asked, to: str | None, run: Callable[[str], None]) -> Replayed
         SettingsError: something to be left out is no such thing, or nothing is left to learn.
         RecpruneError: a day is not stored, another replay is open, or a step failed.
     """
+    refuse_source_repository()
+    genesis = genesis_day()
     command = f"recprune replay --from {asked.first}"
     if to is not None and to < asked.first:
         raise SettingsError(f"--to {to} is before --from {asked.first}; there is no day to learn once more.")
     with working(command):
-        number = _begin(with_kept_out(asked, _last_stored())).number
+        number = _begin(with_kept_out(asked, _last_stored()), genesis).number
     while True:
         with working(command):
             last, revision = _last_stored(), next(each for each in read_revisions() if each.number == number)
@@ -76,6 +79,7 @@ def drop(why: str) -> Revision:
     Raises:
         RecpruneError: none is open.
     """
+    genesis_day()
     with working("recprune replay --drop"):
         revision = open_replay()
         if revision is None:
@@ -99,7 +103,7 @@ def _is_whole(revision: Revision, last: str) -> bool:
     return not _left(revision, last)
 
 
-def _begin(asked: Asked) -> Revision:
+def _begin(asked: Asked, genesis: str) -> Revision:
     """Return the open replay if it is the one asked for, or the last one if it was; else begin one."""
     there, wanted = open_replay(), (asked.first, asked.without, asked.amended)
     if there is not None:
@@ -111,7 +115,7 @@ def _begin(asked: Asked) -> Revision:
         )
     if (done := _done(asked)) is not None:
         return done
-    check(asked, genesis_day(), _last_stored())
+    check(asked, genesis, _last_stored())
     begun = begin(asked.first, asked.without, asked.amended, asked.why)
     _commit(begun, "begun", asked.why)
     return begun
@@ -190,8 +194,7 @@ def _close(revision: Revision, state: str, last: str, final: str, why: str) -> N
 
 
 def _commit(revision: Revision, state: str, why: str) -> None:
-    if git.commit([str(FOLDER)], f"Registry: replay {revision.describe()}: {state}\n\n{why}"):
-        git.push()
+    git.publish([str(FOLDER)], f"Registry: replay {revision.describe()}: {state}\n\n{why}")
 
 
 def compare(final: str) -> dict[str, float | None]:

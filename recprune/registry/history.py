@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from recprune.days import is_day
-from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.errors import RecpruneError
 from recprune.files import manifest_digest, to_json, write_json
-from recprune.registry.lines import append_line, drop_half_line, user
+from recprune.registry.lines import append_line, drop_half_line, read_lines, user
 from recprune.registry.reserve import with_reserve
 
 FOLDER = Path("registry")
@@ -51,19 +51,15 @@ def read_history() -> list[Entry]:
     Raises:
         DamagedArtefactError: a line cannot be read.
     """
-    if not HISTORY.exists():
-        return []
-    entries = []
-    *lines, _half = HISTORY.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            entries.append(_entry(json.loads(line)))
-            if not entries[:-1] and entries[0].event in ("rollback", "expired"):
-                raise ValueError(f"it begins with {entries[0].event}, and the lines before are gone")
-        except (ValueError, TypeError, RecursionError) as error:
-            raise DamagedArtefactError(
-                f"{HISTORY}: line {number} cannot be read ({error}); it is in git: git checkout -- {HISTORY}"
-            ) from None
+    entries: list[Entry] = []
+
+    def take(told: dict[str, Any]) -> None:
+        entry = _entry(told)
+        if not entries and entry.event in ("rollback", "expired"):
+            raise ValueError(f"it begins with {entry.event}, and the lines before are gone")
+        entries.append(entry)
+
+    read_lines(HISTORY, take)
     return entries
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from recprune.errors import DamagedArtefactError
 from recprune.registry.history import FOLDER
-from recprune.registry.lines import append_line, user
+from recprune.registry.lines import append_line, read_lines, user
 
 LATE = FOLDER / "late.jsonl"
 Choice = Literal["found", "ignore", "correct", "replay"]
@@ -34,21 +33,15 @@ def read_late() -> dict[str, Late]:
     Raises:
         DamagedArtefactError: a line cannot be read.
     """
-    if not LATE.exists():
-        return {}
     found: dict[str, Late] = {}
-    *lines, _half = LATE.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
-        try:
-            told: dict[str, Any] = json.loads(line)
-            if told["choice"] not in _CHOICES:
-                raise ValueError(f"choice is {told['choice']!r}")
-            late = Late(**{name: told[name] for name in ("day", "delivered", "choice", "told")})
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DamagedArtefactError(
-                f"{LATE}: line {number} cannot be read ({error!r}); it is in git: git checkout -- {LATE}"
-            ) from None
+
+    def take(told: dict[str, Any]) -> None:
+        if told["choice"] not in _CHOICES:
+            raise ValueError(f"choice is {told['choice']!r}")
+        late = Late(**{name: told[name] for name in ("day", "delivered", "choice", "told")})
         found[late.day] = late
+
+    read_lines(LATE, take)
     return found
 
 

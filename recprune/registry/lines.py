@@ -1,8 +1,35 @@
-"""Append-only files of lines, of which a last one without its end was never acknowledged."""
+"""Append-only files of JSON lines, of which a last one without its end was never acknowledged."""
 
 import getpass
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from recprune.errors import DamagedArtefactError
+
+
+def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> None:
+    """Hand over what each line holds, oldest first; a file that does not exist has none.
+
+    Raises:
+        DamagedArtefactError: a line is no JSON object, or `take` raised a TypeError, ValueError or KeyError over it.
+    """
+    if not path.exists():
+        return
+    *lines, _half = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            told = json.loads(line)
+            if not isinstance(told, dict):
+                raise TypeError("it is no object")
+            take(told)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            why = f"{error.args[0]} is missing" if isinstance(error, KeyError) else error
+            raise DamagedArtefactError(
+                f"{path}: line {number} cannot be read ({why}); it is in git: git checkout -- {path}"
+            ) from None
 
 
 def append_line(path: Path, line: str) -> None:

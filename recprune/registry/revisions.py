@@ -8,12 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from recprune.days import days_between, is_day, number_of, revised
-from recprune.errors import DamagedArtefactError
 from recprune.registry.history import FOLDER
-from recprune.registry.lines import append_line, user
+from recprune.registry.lines import append_line, read_lines, user
 
 REVISIONS = FOLDER / "revisions.jsonl"
 _EVENTS = ("begun", "adopted", "dropped")
@@ -61,17 +61,8 @@ def read_revisions() -> list[Revision]:
     Raises:
         DamagedArtefactError: a line cannot be read.
     """
-    if not REVISIONS.exists():
-        return []
     found: dict[int, Revision] = {}
-    *lines, _half = REVISIONS.read_bytes().split(b"\n")
-    for line, text in enumerate(lines, start=1):
-        try:
-            _take(found, json.loads(text))
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise DamagedArtefactError(
-                f"{REVISIONS}: line {line} cannot be read ({error!r}); it is in git: git checkout -- {REVISIONS}"
-            ) from None
+    read_lines(REVISIONS, partial(_take, found))
     return list(found.values())
 
 

@@ -180,14 +180,11 @@ def _finish() -> None:
         return
     last = history.read_history()[-1]
     try:
-        committed = git.commit([str(history.FOLDER)], f"Registry: {last.event} {last.champion}\n\n{last.why}")
+        git.publish([str(history.FOLDER)], f"Registry: {last.event} {last.champion}\n\n{last.why}")
     except (RecpruneError, OSError) as error:  # what serves has been changed already, and that is what counts
         sys.stderr.write(
             f"warning: {last.champion} serves, but git has not recorded it: {error}. The next command will.\n"
         )
-        return
-    if committed:
-        git.push()
 
 
 @contextmanager

@@ -133,6 +133,12 @@ def push() -> None:
         )
 
 
+def publish(paths: Sequence[str], message: str) -> None:
+    """Commit the given paths and push, if there is anything to commit."""
+    if commit(paths, message):
+        push()
+
+
 def is_source_repository() -> bool:
     """Say whether the current folder is recprune's own source repository."""
     return Path("pyproject.toml").exists() and Path("recprune/__init__.py").exists()
