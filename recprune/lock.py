@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from recprune.errors import DISK_FULL, BusyError
 
@@ -22,11 +22,11 @@ _ORPHAN_SECONDS = 3600
 
 
 @contextmanager
-def hold(name: str, command: str, *, wait: bool) -> Iterator[int]:
+def hold(name: str, command: str, *, wait: bool | Literal["for the same"]) -> Iterator[int]:
     """Hold a lock of the workspace (the current directory); yields its file descriptor.
 
     If the holder has died and only what it started still runs, this waits for it to end. If the holder is
-    alive: waits if `wait`, else refuses.
+    alive: waits if `wait`, or if it is the same command and `wait` says so; else refuses.
 
     Raises:
         BusyError: names the other command and its process.
@@ -35,7 +35,7 @@ def hold(name: str, command: str, *, wait: bool) -> Iterator[int]:
     path = FOLDER / f"{name}.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        _acquire(handle, path, wait)
+        _acquire(handle, path, command, wait)
         _sign(handle, command)
         yield handle
     finally:
@@ -52,7 +52,7 @@ def _sign(handle: int, command: str) -> None:
             raise
 
 
-def _acquire(handle: int, path: Path, wait: bool) -> None:
+def _acquire(handle: int, path: Path, command: str, wait: bool | Literal["for the same"]) -> None:
     told, until = False, time.monotonic() + _ORPHAN_SECONDS
     while True:
         try:
@@ -62,7 +62,8 @@ def _acquire(handle: int, path: Path, wait: bool) -> None:
             holder = holder_of(path)
         who = f"`{holder.get('command', 'another command')}` (process {holder.get('pid', 'unknown')})"
         alive = _alive(holder.get("pid"))
-        if (alive and not wait) or time.monotonic() > until:
+        waits = holder.get("command") == command if wait == "for the same" else wait
+        if (alive and not waits) or time.monotonic() > until:
             raise BusyError(
                 f"{Path.cwd()} is busy: {who} works here. Two at once would spoil each other's day; "
                 "wait until it has ended, then give the same command again."

@@ -130,6 +130,17 @@ def test_who_waits_gets_the_lock_when_the_holder_ends(start: Start, capfd: pytes
     assert capfd.readouterr().err == told
 
 
+def test_the_same_command_given_twice_waits_and_another_is_refused(start: Start) -> None:
+    process = start()
+    assert line(process) == "held"
+    with pytest.raises(BusyError), hold("workspace", "recprune run --day 2024-01-06", wait="for the same"):
+        pass
+    ender = end_soon(process.pid, signal.SIGTERM)
+    with hold("workspace", "recprune run --day 2024-01-05", wait="for the same"):
+        assert process.poll() is not None
+    ender.wait()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"3", b"\xff", b'{"pid": "x"}'])
 def test_a_lock_file_with_anything_in_it_is_taken(content: bytes) -> None:
     FOLDER.mkdir(parents=True)

@@ -20,11 +20,7 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
-import time
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -36,64 +32,31 @@ import httpx
 import psutil
 import pytest
 
+from tests.e2e.airflows import (
+    BOOT,
+    DAG,
+    HELD,
+    PASSED,
+    QUARANTINED,
+    ROOT,
+    RUN,
+    STOP,
+    Api,
+    Workspace,
+    ago,
+    frozen,
+    steps,
+    until,
+)
 from tests.e2e.browser import CHROMIUM, Browser
-from tests.e2e.workspaces import change_settings, git, holder, make_workspace, read
+from tests.e2e.workspaces import change_settings, git, read
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "airflow.sh"
-DAG = "/api/v2/dags/recprune_daily"
-BEFORE_VERDICT = ["plan", "ingest", "validate"]
-UNTIL_GATE = [*BEFORE_VERDICT, "featurize", "train", "prune", "export", "evaluate", "gate"]
-PASSED = [*UNTIL_GATE, "store", "promote", "report"]
-HELD = [*UNTIL_GATE, "store", "report"]
-QUARANTINED = [*BEFORE_VERDICT, "store", "report"]
-TODAY = datetime.now(UTC).date()
-BOOT, RUN, STOP = 240, 600, 90  # seconds that a busy machine may need for each
-
-# Stands where tasks look for `recprune`: writes down what was started, hangs if told to, then becomes it.
-RECORDER = """\
-#!/bin/sh
-case "$1" in rollback | report | replay) exec {python} -m recprune "$@" ;; esac
-test "$1 $2 $4" = "run --day --only" || exit 2
-echo "$3 $5" >> {folder}/started
-test "$(cat {folder}/stall 2>/dev/null)" != "$5" || sleep 3600
-exec {python} -m recprune "$@"
-"""
 
 
-def ago(days: int) -> str:
-    return str(TODAY - timedelta(days=days))
-
-
-class Workspace:
-    """A workspace of the simulator whose first day is five days ago, and what was started in it."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make it; the data of four days ago lack a column."""
-        self.folder, self.log, self.stalled = folder / "workspace", folder / "started", folder / "stall"
-        faults = [{"day": ago(4), "name": "column_gone", "strength": 1.0}]
-        make_workspace(
-            self.folder,
-            *("--source", "simulator", "--start", ago(5)),
-            ingest={"simulator": {"faults": faults}},
-            gate={"ne_margin": 9.0, "calibration": 9.0, "max_megabytes": 1000.0},
-        )
-        self.command = folder / "recorder"
-        self.command.write_text(RECORDER.format(folder=folder, python=sys.executable))
-        self.command.chmod(0o755)
-
-    def started(self) -> list[tuple[str, str]]:
-        """Return day and step of every command that was started, in order."""
-        return [tuple(line.split()) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-    def stall(self, step: str | None) -> None:
-        """Let a step hang when it is started next, or none any more."""
-        self.stalled.write_text(step or "")
-
-
-class Airflow:
+class Airflow(Api):
     """`scripts/airflow.sh` on a workspace, and its REST API."""
 
     def __init__(self, home: Path, workspace: Workspace) -> None:
@@ -114,62 +77,11 @@ class Airflow:
         until(lambda: "Ctrl-C" in self.said() or self.process.poll() is not None, BOOT, self.said)
         assert self.process.poll() is None, self.said()
         lines = self.said().splitlines()
-        self.url = lines[1].removeprefix("Airflow is ready: ").removesuffix("/dags/recprune_daily")
-        self.api = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
-        user, password = self.login = lines[2].removeprefix("Login: ").split(" / ")
-        token = self.call("POST", "/auth/token", {"username": user, "password": password})["access_token"]
-        self.api.headers["Authorization"] = f"Bearer {token}"
+        url = lines[1].removeprefix("Airflow is ready: ").removesuffix("/dags/recprune_daily")
+        self.log_in(url, *lines[2].removeprefix("Login: ").split(" / "))
 
     def said(self) -> str:
         return self.output.read_text()
-
-    def call(self, method: str, path: str, body: dict | None = None) -> dict:
-        # SQLite may be locked while the scheduler writes (500); a backfill counts as running for a moment
-        # after its last run has ended (409).
-        answers: deque[httpx.Response] = deque(maxlen=1)
-
-        def answered() -> bool:
-            answers.append(self.api.request(method, path, json=body))
-            return answers[0].status_code not in {409, 500}
-
-        until(answered, 120, lambda: answers[0].text)
-        assert answers[0].is_success, answers[0].text
-        return answers[0].json()
-
-    def runs(self) -> dict[str, dict]:
-        return {run["dag_run_id"]: run for run in self.call("GET", f"{DAG}/dagRuns?limit=100")["dag_runs"]}
-
-    def ended(self, known: set[str], count: int) -> list[dict]:
-        """Wait until that many runs beyond the known ones have ended; return them as they started."""
-
-        def fresh() -> list[dict]:
-            return [run for name, run in self.runs().items() if name not in known]
-
-        until(
-            lambda: len(fresh()) >= count and all(run["state"] in {"success", "failed"} for run in fresh()),
-            RUN,
-            lambda: f"{fresh()}",
-        )
-        return sorted(fresh(), key=lambda run: run["start_date"])
-
-    def failed(self, known: set[str]) -> str:
-        """Return what the failed tasks of runs beyond the known ones said."""
-        return "\n".join(
-            self.log(run, name)
-            for id_, run in self.runs().items()
-            for name, task in self.tasks(run).items()
-            if id_ not in known and task["state"] in {"failed", "up_for_retry"}
-        )
-
-    def tasks(self, run: dict) -> dict[str, dict]:
-        name = quote(run["dag_run_id"], safe="")
-        instances = self.call("GET", f"{DAG}/dagRuns/{name}/taskInstances")["task_instances"]
-        return {instance["task_id"]: instance for instance in instances}
-
-    def log(self, run: dict, task: str) -> str:
-        name = quote(run["dag_run_id"], safe="")
-        content = self.call("GET", f"{DAG}/dagRuns/{name}/taskInstances/{task}/logs/1")["content"]
-        return "\n".join(line["event"] for line in content)
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> int:
         """Stop it as Ctrl-C or `make` would; return the exit code."""
@@ -181,14 +93,6 @@ class Airflow:
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return the surroundings of a user with this home for Airflow and a free port."""
     return {**os.environ, "RECPRUNE_AIRFLOW_HOME": str(home), "AIRFLOW_PORT": "0", **more}
-
-
-def until(true, seconds: float, told=str) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {told()}"
-        time.sleep(0.5)
 
 
 @dataclass
@@ -211,7 +115,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def workspace(folder):
-    return Workspace(folder)
+    return Workspace(folder, ago(5), ago(4))
 
 
 @pytest.fixture(scope="module")
@@ -259,10 +163,6 @@ def story(airflow, workspace):
     chapter("by hand, a day", 1, trigger(None, day=ago(5)))
     chapter("at once", 2, clear(oldest), trigger(None, day=ago(5)), anew=[oldest["dag_run_id"]])
     return chapters
-
-
-def steps(day: str, names: list[str]) -> list[tuple[str, str]]:
-    return [(day, name) for name in names]
 
 
 def test_a_scheduled_run_processes_yesterday(story):
@@ -527,17 +427,6 @@ def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow
     assert run["state"] == "success", airflow.failed(known)
     train = PASSED.index("train")
     assert workspace.started()[before:] == [*steps(day, PASSED[: train + 1]), *steps(day, PASSED[train:])]
-
-
-def frozen(workspace: Path, wanted: str, told: Callable[[], str]) -> psutil.Process:
-    """Stop the clock of a step as soon as it works, so that what comes next comes in its middle; return its process."""
-    deadline = time.monotonic() + RUN
-    while holder(workspace).get("command") != wanted:
-        assert time.monotonic() < deadline, f"{wanted} never began: {told()}"
-        time.sleep(0.01)
-    process = psutil.Process(int(str(holder(workspace)["pid"])))
-    process.suspend()
-    return process
 
 
 def command(process: psutil.Process) -> list[str]:
