@@ -60,8 +60,9 @@ def verdict(context: Any) -> None:
 
 
 _TODO = {
-    "quarantined": "Look in the report at what was not met. If the delivery is damaged, have it sent again before "
-    "later days are run; nothing has learned from it. If such data are right from now on, params.yaml has to follow.",
+    "quarantined": "Look in the report at what was not met; nothing has learned from it. If the delivery is damaged, "
+    "have it sent again, then: recprune replay --from {day} --amended {day}. If such data are right from now on, "
+    "params.yaml has to follow.",
     "held": "See each rule with: recprune gates explain {day}. Learning goes on, and tomorrow's candidate is "
     'judged anew. To let this one serve all the same: recprune gates force {day} --why "…" --until DAY',
 }

@@ -58,6 +58,15 @@ def plain_day(day: str) -> str:
     return found.group(1) if found and int(found.group(2)) > 1 else day
 
 
+def in_order(day: str) -> tuple[str, int]:
+    """Return a key by which days and revisions are in order: of time, then of number.
+
+    >>> sorted(["2017-03-05.r10", "2017-03-06", "2017-03-05.r9", "2017-03-05"], key=in_order)
+    ['2017-03-05', '2017-03-05.r9', '2017-03-05.r10', '2017-03-06']
+    """
+    return plain_day(day), number_of(day)
+
+
 def date_of(day: str) -> date:
     """Return the calendar day of a day or of a revision.
 

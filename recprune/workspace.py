@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from recprune.data.verdict import VERDICT, read_verdict
-from recprune.days import days_between, number_of, plain_day
+from recprune.days import days_between, in_order, number_of, plain_day
 from recprune.errors import RecpruneError
 from recprune.files import free_bytes, make_room, read_json, size_of, understood
 from recprune.registry.revisions import name_of, names
@@ -82,7 +82,7 @@ def planned_revisions() -> list[str]:
 
 
 def _planned() -> list[str]:
-    return sorted(path.stem for path in PLANS.glob("*.json"))
+    return sorted((path.stem for path in PLANS.glob("*.json")), key=in_order)
 
 
 def genesis_day() -> str:
@@ -146,13 +146,13 @@ def command_for(day: str) -> str:
 
 
 def stale_days(day: str) -> list[str]:
-    """Return the days whose lineage holds a calendar day, as later days know it; in order."""
+    """Return the days that learned a calendar day, as later days know it, or whose parents did; in order."""
     name = name_of(day)
     heirs = {name}
     for each in _planned():
-        if each > name and read_plan(each)["parent"] in heirs:
+        if in_order(each) > in_order(name) and read_plan(each)["parent"] in heirs:
             heirs.add(each)
-    return sorted(each for each in heirs if each != name)
+    return sorted((each for each in heirs - {name} if not is_quarantined(each)), key=in_order)
 
 
 def days_before(day: str) -> list[DayState]:

@@ -103,7 +103,7 @@ def test_without_a_rendered_day_it_tells_what_it_can(alerts, caplog, workspace):
 @pytest.mark.parametrize(
     ("file", "verdict", "todo"),
     [
-        ("validation/verdict.json", "quarantined", "Look in the report at what was not met."),
+        ("validation/verdict.json", "quarantined", "Look in the report at what was not met;"),
         ("gate.json", "held", "See each rule with: recprune gates explain 2024-01-05."),
     ],
 )

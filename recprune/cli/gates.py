@@ -72,11 +72,13 @@ def force(
 
     What was not finite, takes other inputs or differs from torch is never promoted.
     """
+    from recprune.daily.run import refresh_report
     from recprune.steps.promote import force as promote_by_force
 
     held, last = (parse_day(each).isoformat() for each in (day, until))
     promote_by_force(held, why, last)
     out.print(f"{held} serves by force until {last}: bundles/{held}. Later days are compared with it.", soft_wrap=True)
+    refresh_report()
 
 
 @app.command()

@@ -29,6 +29,7 @@ def plan_late(
     """
     from recprune.daily.late import choose
     from recprune.daily.late import plan_late as plan
+    from recprune.daily.run import refresh_report
 
     parse_day(day)
     if ignore and correct:
@@ -37,8 +38,9 @@ def plan_late(
         chosen = choose(day, "ignore" if ignore else "correct", why)
         told = "is left as it was learned" if ignore else "will be corrected: the next day learns the changed rows too"
         out.print(f"{chosen.day} {told}.", soft_wrap=True)
-        return
-    _show(plan(day, out.print))
+    else:
+        _show(plan(day, out.print))
+    refresh_report()
 
 
 def _show(found: "LatePlan") -> None:

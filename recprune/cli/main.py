@@ -247,10 +247,12 @@ def rollback(
     to: Annotated[str | None, typer.Option(help="Day of an earlier champion; default: the one before.")] = None,
 ) -> None:
     """Let an earlier champion serve again, at once, also while a day runs. Later days must pass against it."""
+    from recprune.daily.run import refresh_report
     from recprune.steps.promote import rollback as roll_back
 
     target = roll_back(to, why)
     out.print(f"{target} serves again: bundles/{target}. Later days are compared with it.")
+    refresh_report()
 
 
 @app.command()

@@ -37,12 +37,15 @@ def list_(
     if as_json:
         sys.stdout.write(to_json([_plain(version, period) for period, version in shown]))
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("version", "served", "days scored", "NE", "FLOPs kept", "size", "128 rows", "by", "why"):
-        table.add_column(name, no_wrap=name in ("version", "served"))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("version", "served", "days", "NE", "FLOPs", "size", "at 128", "change"):
+        table.add_column(name, no_wrap=True)
     for period, version in shown:
         table.add_row(*_row(version, period))
     out.print(table)
+    for period, version in shown:
+        if (entry := period.entry).event not in ("genesis", "promoted"):
+            out.print(f"{version.day}, {entry.at}, by {entry.who or 'unknown'}: {entry.reason()}", soft_wrap=True)
 
 
 @app.command()
@@ -94,8 +97,7 @@ def _row(version: Version, period: Period) -> list[str]:
         formats.percent(about["flops"]["served"] / about["flops"]["dense"]) if about else formats.NONE,
         formats.size(about.get("bytes")),
         formats.duration(timed.get("p50_us")),
-        period.entry.who or formats.NONE,
-        period.entry.reason(),
+        period.entry.event,
     ]
 
 
@@ -118,7 +120,9 @@ def _plain(version: Version, period: Period) -> dict[str, Any]:
 def _span(period: Period) -> str:
     if period.last is None:
         return f"{period.first} on"
-    return f"{period.first} to {period.last}" if period.first <= period.last else "not a whole day"
+    if period.first == period.last:
+        return period.first
+    return f"{period.first} to {period.last}" if period.first < period.last else "not a whole day"
 
 
 def _days(count: int) -> str:

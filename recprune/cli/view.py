@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from recprune.daily.run import STEPS, Outcome
+from recprune.days import in_order
 from recprune.files import read_json
 from recprune.gating.limits import WARNING
 from recprune.printable import one_line
@@ -119,7 +120,7 @@ def _is_worth_telling(state: DayState) -> bool:
 def day_line(state: DayState) -> str:
     """Return rows, rejected, NE of champion, dense and served, prune tax, FLOPs kept and verdict of a day."""
     counts = read_json(validation_path(state.day) / "verdict.json")["counts"]
-    begin = f"{state.day}{counts['read']:>{_FIRST - len(state.day)},}{counts['rejected']:>9,}"
+    begin = f"{state.day} {counts['read']:>{max(_FIRST - len(state.day) - 1, 1)},}{counts['rejected']:>9,}"
     if state.verdict == "quarantined":
         return f"{begin}{'–':>12}{'–':>8}{'–':>8}{'–':>10}{'–':>7}  quarantined"
     ne = read_json(report_path(state.day, "evaluation"))["next_day"]["ne"]
@@ -141,22 +142,26 @@ def show_status(console: Console, last_days: int = 30) -> None:
     until = f" until {last.until} by {last.who or 'unknown'}" if last.until else ""
     why = f"{until}: {last.why}" if last.event in ("rollback", "forced", "expired") else ""
     console.print(f"Champion: {champion}, the bundle bundles/{champion} ({last.event} on {last.day}{why})")
-    table = Table("day", "parent", "champion before", "verdict", "why", title=f"Days since genesis {genesis}")
+    table = Table("day", "parent", "champion before", "verdict", title=f"Days since genesis {genesis}")
+    reasons = list[str]()
     days, amended = planned_days()[1:], unchosen(planned_days())
     stale = {day: late.day for late in reversed(amended) for day in (name_of(late.day), *stale_days(late.day))}
     first = days[-last_days:][:1]
-    shown = sorted([*days[-last_days:], *(day for day in planned_revisions() if [day] > first)])
+    shown = sorted([*days[-last_days:], *(day for day in planned_revisions() if [day] > first)], key=in_order)
     for state in map(day_state, shown):
         plan = read_plan(state.day)
         parent = plan["parent"] + (" (served line restarted)" if plan["restart"] else "")
         mark = " ←" if state.day == champion else ""
-        why = one_line(state.sentence) if _is_worth_telling(state) else ""
-        if (trial := plan.get("trial")) and trial["left_out"]:
-            why = "; ".join(filter(None, (f"goes on without {trial['suspicious']}: a trial proved harm", why)))
+        table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open")
         if state.day in stale:
-            why = "; ".join(filter(None, (f"stale: {stale[state.day]} was amended", why)))
-        table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open", why)
+            reasons.append(f"{state.day} is stale: {stale[state.day]} was amended")
+        if (trial := plan.get("trial")) and trial["left_out"]:
+            reasons.append(f"{state.day} goes on without {trial['suspicious']}: a trial proved harm")
+        if _is_worth_telling(state):
+            reasons.append(one_line(state.sentence))
     console.print(table)
+    for reason in reasons:
+        console.print(reason, soft_wrap=True)
     if (more := len(days) - last_days) > 0:
         console.print(f"{more:,} days before these; all of them: recprune status --last {len(days)}")
     for revision in read_revisions():

@@ -16,7 +16,7 @@ from recprune.data.features import split_tail
 from recprune.data.partition import open_partition
 from recprune.data.sources.catalog import open_source
 from recprune.data.vocabulary import Vocabulary
-from recprune.days import number_of, parse_day
+from recprune.days import in_order, number_of, parse_day
 from recprune.errors import SettingsError
 from recprune.model.checkpoint import load_lines
 from recprune.model.threads import use_threads
@@ -136,21 +136,28 @@ def _trial(
     fetch_missing([str(model), str(vocabulary)], say)
     use_threads(settings.train.threads)
     begun = Side(load_lines(model)[0]["served"], Vocabulary.read(vocabulary))
-    heads = [split_tail(each.events, settings.featurize.tail)[0] for each in (now, stored)]
+    learned, rows, on = _rows(name, now.events, stored.events, settings, say)
     share = SAMPLE / max(stored.events.height, 1)
-    sides = [begun.after(sampled(head, share), schema, settings, 0) for head in heads]
-    rows, on = _next_rows(name, now.events, settings, say)
-    for head in heads:  # a boundary that moved: what either learned tells nothing
-        rows = rows.join(head, on="row_hash", how="anti", maintain_order="left")
+    sides = [begun.after(sampled(each, share), schema, settings, 0) for each in learned]
+    for each in learned:  # a boundary that moved: what either learned tells nothing
+        rows = rows.join(each, on="row_hash", how="anti", maintain_order="left")
     return compare(sides[0], sides[1], sampled(rows, SAMPLE / max(rows.height, 1)), schema), on
 
 
-def _next_rows(
-    name: str, now: pl.DataFrame, settings: Settings, say: Callable[[str], None]
-) -> tuple[pl.DataFrame, str]:
-    """Return rows that came after a day, and what they are: of the next day that was learned, else the day's tail."""
-    for day in sorted([*planned_days(), *planned_revisions()]):
-        if day > name and read_plan(day)["parent"] == name and day_state(day).verdict in ("passed", "held"):
+def _rows(
+    name: str, now: pl.DataFrame, stored: pl.DataFrame, settings: Settings, say: Callable[[str], None]
+) -> tuple[list[pl.DataFrame], pl.DataFrame, str]:
+    """Return which rows of a day each side learns, on which rows both are scored, and what these are.
+
+    The next day that was learned tells, by which time the day's tail was learned too; is there none, then that tail.
+    """
+    for day in sorted([*planned_days(), *planned_revisions()], key=in_order):
+        if (
+            in_order(day) > in_order(name)
+            and read_plan(day)["parent"] == name
+            and day_state(day).verdict in ("passed", "held")
+        ):
             fetch_missing(stored_events(day), say)
-            return read_stored(day)[0].events, f"on {day}"
-    return split_tail(now, settings.featurize.tail)[1], f"on the tail of {name}"
+            return [now, stored], read_stored(day)[0].events, f"on {day}"
+    (head, tail), (before, _) = (split_tail(each, settings.featurize.tail) for each in (now, stored))
+    return [head, before], tail, f"on the tail of {name}"

@@ -1,10 +1,12 @@
 """Run a day, or one step of it: lock, plan, digests, DVC, verdict, store, promote, report."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from recprune.daily.corrections import with_corrections
 from recprune.daily.fetch import fetch_missing
@@ -58,9 +60,9 @@ class Outcome:
 
 
 @contextmanager
-def working(command: str) -> Iterator[int]:
+def working(command: str, *, wait: Literal[False, "for the same"] = False) -> Iterator[int]:
     """Hold the workspace, wait for a step that a killed command left, and finish what it left half done."""
-    with hold("workspace", command, wait=False) as handle:
+    with hold("workspace", command, wait=wait) as handle:
         with hold("step", command, wait=True):
             pass
         mend()
@@ -104,7 +106,8 @@ def run_day(day: str, listener: Listener) -> Outcome:
 def run_step(day: str, step: str, listener: Listener) -> bool:
     """Do one step of a day, as an Airflow task does; returns False if the day is stored and was left alone."""
     settings = read_settings(Path())
-    with working(f"recprune run --day {day} --only {step}") as handle:
+    # A scheduler whose worker was killed starts the task again, although its command may work on.
+    with working(f"recprune run --day {day} --only {step}", wait="for the same") as handle:
         stored = not git.is_source_repository() and day in git.stored_days()
         if step == "report":  # not timed: it tells the times
             write_report()
@@ -133,6 +136,14 @@ def write_report() -> Path:
 
     genesis_day()  # raises outside a workspace
     return report()
+
+
+def refresh_report() -> None:
+    """Render the report once what serves has changed; what fails is said, and changes nothing of that."""
+    try:
+        write_report()
+    except (RecpruneError, OSError) as error:
+        sys.stderr.write(f"warning: the report could not be written: {error}. Once that is mended: recprune report\n")
 
 
 def _is_reported(day: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from recprune.days import is_day
+from recprune.days import in_order, is_day
 from recprune.errors import RecpruneError
 from recprune.files import manifest_digest, to_json, write_json
 from recprune.registry.lines import append_line, drop_half_line, read_lines, user
@@ -85,7 +85,7 @@ def _entry(values: dict[str, Any]) -> Entry:
 
 def champion_before(day: str) -> str | None:
     """Return the champion as of before a day."""
-    return next((e.champion for e in reversed(read_history()) if e.day < day), None)
+    return next((e.champion for e in reversed(read_history()) if in_order(e.day) < in_order(day)), None)
 
 
 def record(event: Event, day: str, champion: str, bundle: Path, why: str, *, until: str = "") -> None:

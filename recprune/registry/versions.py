@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from recprune.days import add_days, number_of
+from recprune.days import add_days, number_of, plain_day
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, read_json, understood
 from recprune.registry.forced import champion_of_before
@@ -85,7 +85,9 @@ def read_versions() -> list[Version]:
     periods: dict[str, list[Period]] = {}
     entries = read_history()
     for number, (entry, after) in enumerate(zip_longest(entries, entries[1:])):
-        period = Period(number=number, entry=entry, first=add_days(entry.day, 1), last=after.day if after else None)
+        period = Period(
+            number=number, entry=entry, first=add_days(entry.day, 1), last=plain_day(after.day) if after else None
+        )
         periods.setdefault(entry.champion, []).append(period)
     scored = _scored()
     return [_version(day, tuple(found), scored.get(day, [])) for day, found in periods.items()]

@@ -39,7 +39,7 @@ def test_every_day_is_shown_with_parent_and_champion() -> None:
     lines = run()
     assert lines[0] == f"Champion: {D3}, the bundle bundles/{D3} (promoted on {D3})"
     assert shown(lines) == [D1, D2, D3]
-    assert lines[-2].split()[1:-1] == [D3, "←", "│", D2, "│", D2, "│", "passed", "│"]
+    assert lines[-2].split()[1:-1] == [D3, "←", "│", D2, "│", D2, "│", "passed"]
 
 
 def test_of_many_days_the_last_are_shown_and_how_to_see_all() -> None:

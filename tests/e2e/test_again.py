@@ -1,27 +1,28 @@
 """Late data, replays and excisions on the user's own files: nothing dated changes, and only a gate lets a replay serve.
 
 One story: three days; the second is amended by its source and learned once more, and the third without an hour; then
-the first is amended, and the next day learns its changed rows.
+the first is amended, and the next day learns its changed rows. The fifth comes without a column, and is sent again.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.e2e.test_files import GOOD, ROWS, SCHEMA, Rows, good_rows, write
+from tests.e2e.test_files import GOOD, ROWS, SCHEMA, Rows, good_rows, without_price, write
 from tests.e2e.workspaces import digests, git, make_workspace, read, recprune
 
 pytestmark = pytest.mark.e2e
 
-FIRST, SECOND, THIRD, FOURTH = GOOD, "2024-05-02", "2024-05-03", "2024-05-04"
+FIRST, SECOND, THIRD, FOURTH, FIFTH = GOOD, *(f"2024-05-0{n}" for n in (2, 3, 4, 5))
 GENESIS, HOUR, LATE = "2024-04-30", f"{THIRD}:13", 12
 
 
 def clicked_later(rows: Rows) -> Rows:
-    """Return the day with some clicks that came late, three rows more and one less."""
-    at = [n for n, row in enumerate(rows) if row["click"] == 0][:LATE]
+    """Return the day with some clicks of its evening that came late, three rows more and one less."""
+    at = [n for n, row in enumerate(rows[:-1]) if row["click"] == 0][-LATE:]
     rows = [row | {"click": 1} if n in at else row for n, row in enumerate(rows)]
     return [*rows[:-1], *({**rows[0], "id": f"late-{n}"} for n in range(3))]
 
@@ -66,11 +67,13 @@ def test_a_day_that_its_source_amended_is_priced_and_marked_until_something_is_c
     what = f"3 rows added, 1 row gone, {LATE} rows changed (label {LATE}: {LATE} clicked after all)"
     assert f"{SECOND} was amended since it was stored: {what}." in printed
     assert f"Later days that learned from it as it was: 1: {THIRD}." in printed
-    assert f"NE on {THIRD}, 400 rows: " in printed
+    trial = re.search(rf"NE on {THIRD}, 400 rows: (\S+) had it learned the day as it is now, (\S+) as it was", printed)
+    assert trial, printed
+    assert trial[1] != trial[2], "what came late of the day's end counts too"
     assert f"recprune replay --from {SECOND} --amended {SECOND}" in printed
     assert "the next day learns 15 rows more, as they are now. Rows that went stay learned." in printed
     status = told(recprune("status", cwd=workspace))
-    assert status.count("stale: ") == 2, "the amended day, and the one that learned it"
+    assert status.count(" is stale: ") == 2, "the amended day, and the one that learned it"
     assert f"{SECOND} was amended: {what}. To choose what to do: recprune plan-late {SECOND}" in status
     assert "--why is empty" in recprune("plan-late", SECOND, "--ignore", cwd=workspace, code=2)
     assert dated(workspace).items() >= stored.items()
@@ -146,3 +149,20 @@ def test_what_makes_no_sense_is_refused(workspace: Path) -> None:
         assert why in told(recprune("replay", *arguments, cwd=workspace, code=2))
     assert "no replay is open" in recprune("replay", "--drop", cwd=workspace, code=1)
     assert "belongs to a replay" in told(recprune("run", "--day", f"{FOURTH}.r3", cwd=workspace, code=2))
+
+
+def test_a_quarantined_day_that_is_sent_again_is_learned_by_a_replay(workspace: Path) -> None:
+    file = workspace.parent / f"{FIFTH}.csv"
+    write(file, without_price(good_rows(FIFTH)))
+    recprune("run", "--day", FIFTH, cwd=workspace, code=3)
+    write(file, good_rows(FIFTH))
+    printed = told(recprune("replay", "--from", FIFTH, "--amended", FIFTH, cwd=workspace))
+    assert f"is adopted: {FIFTH}.r3 passed its gate against {FOURTH}. It serves" in printed
+    assert read(workspace, f"plans/{FIFTH}.r3.json")["parent"] == FOURTH
+    assert read(workspace, f"reports/{FIFTH}/validation/verdict.json")["verdict"] == "quarantined"
+
+
+def test_outside_a_workspace_there_is_nothing_to_replay(tmp_path: Path) -> None:
+    for arguments in (("replay", "--from", FIRST), ("replay", "--drop"), ("plan-late", FIRST)):
+        assert "is not a workspace: it has no plans/" in told(recprune(*arguments, cwd=tmp_path, code=1))
+    assert list(tmp_path.iterdir()) == []
