@@ -96,6 +96,8 @@ class Postgres:
 class Services(Api):
     """Airflow as `docker/compose.yaml` runs it, on a workspace."""
 
+    names = SERVICES
+
     def __init__(self, folder: Path, workspace: Workspace) -> None:
         """Make secrets, database and settings; nothing is started yet."""
         self.folder, self.workspace, self.port = folder, workspace, free_port()
@@ -107,7 +109,7 @@ class Services(Api):
         (held / "fernet_key").write_text(secrets.token_urlsafe(32) + "=\n")
         self.postgres = Postgres((held / "postgres_password").read_text().strip())
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.starts = dict.fromkeys(SERVICES, 0)
+        self.starts = dict.fromkeys(self.names, 0)
         self._over, self._lock = threading.Event(), threading.Lock()
         self._watch = threading.Thread(target=self._keep)
 
@@ -153,7 +155,7 @@ class Services(Api):
             self.command("migrate"), env=self.environment("migrate"), capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        for name in SERVICES:
+        for name in self.names:
             self._begin(name)
         self._watch.start()
         passwords = self.home / "logs" / "passwords.json"

@@ -116,9 +116,9 @@ def alert(workspace: Path, day: str, home: Path) -> str:
 
 
 def picture(workspace: Path, file: Path, profile: Path) -> None:
-    """Take a picture of the report, as a desk sees it."""
+    """Take a picture of the report, as a desk sees it, or a phone."""
     with Browser(profile) as browser:
-        browser.size(1100, 900)
+        browser.size(*((390, 844) if file.stem == "phone" else (1100, 900)))
         browser.open((workspace / "reports/index.html").as_uri())
         browser.wait("document.readyState === 'complete' && document.querySelector('h1') !== null")
         file.parent.mkdir(exist_ok=True)
