@@ -10,7 +10,7 @@ from typing import Any
 
 _FRESH = multiprocessing.get_context("forkserver")
 _FRESH.set_forkserver_preload(
-    ["pytest", "torch._dynamo", "recprune.training.together", "recprune.pruning.dynamic_sparse"]
+    ["pytest", "recprune.training.together", "recprune.pruning.dynamic_sparse"]
 )
 
 _CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "mmap.__new__", "subprocess.Popen")

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -15,13 +15,14 @@ from recprune.days import days_between, known_day, parse_day
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json, to_json
 from recprune.gating.limits import changed_limits
-from recprune.gating.replay import Replayed
-from recprune.gating.replay import replay as judge_again
 from recprune.registry.forced import ended_by, forced
 from recprune.registry.history import read_history
 from recprune.report import formats
 from recprune.settings import read_settings
 from recprune.workspace import day_state, report_path
+
+if TYPE_CHECKING:
+    from recprune.gating.replay import Replayed
 
 app = typer.Typer(help="Show why a day was promoted or held, and try other rules on past days.", no_args_is_help=True)
 out = Terminal()
@@ -93,6 +94,8 @@ def replay(
     Each candidate meets the champion that it met; that a flip would have changed the champion of later days is not
     followed. Nothing is changed. Days without a gate are left out and named.
     """
+    from recprune.gating.replay import replay as judge_again
+
     settings = changed_limits(read_settings(Path()).gate, read_yaml(changes), str(changes))
     days = list(days_between(parse_day(first).isoformat(), parse_day(last).isoformat()))
     judged = [day for day in days if report_path(day, "gate").exists()]
@@ -115,7 +118,7 @@ def replay(
         out.print(f"Without a gate: {', '.join(aside)}", soft_wrap=True)
 
 
-def _verdicts(each: Replayed) -> tuple[Text, Text]:
+def _verdicts(each: "Replayed") -> tuple[Text, Text]:
     return _coloured(each.was["verdict"]), _coloured(each.would_be["verdict"])
 
 

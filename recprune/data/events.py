@@ -10,7 +10,6 @@ from datetime import date
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 
@@ -230,9 +229,11 @@ def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, colum
 
 def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
     """Hash each row's key, the same on every machine and with every library version (SipHash, fixed key)."""
+    from pandas.util import hash_array  # a third of a second, which only `ingest` needs
+
     columns = [as_text(c, key.schema[c]) for c in key.columns]
     text = key.select(pl.concat_str(columns, separator="\x1f", ignore_nulls=True)).to_series()
-    return np.asarray(pd.util.hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))
+    return np.asarray(hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))
 
 
 def rows_as_text(rows: pl.DataFrame) -> list[str]:

@@ -18,6 +18,7 @@ from recprune.model import network
 from recprune.model.line import Line, learn_scale
 from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
+from recprune.training.adam import Adam
 from recprune.training.hooks import Hook, StepView
 from recprune.training.midway import LineCheckpoints, Midway
 
@@ -101,7 +102,7 @@ class _Pass:
     def __init__(self, line: Line, settings: TrainSettings, hook: Hook | None) -> None:
         self.line, self.settings, self.hook = line, settings, hook
         self.layers = {name: line.weights[name].detach().requires_grad_() for name in line.layer_names()}
-        self.adam = _adam(line, self.layers, settings.learning_rate)
+        self.adam = Adam(line, list(self.layers), settings.learning_rate)
         self.importance: Tensors = {}
         self.begins = True
 
@@ -129,18 +130,15 @@ class _Pass:
         line = self.line
         for name, tensor in self.layers.items():
             line.weights[name] = tensor.detach()
-            line.moments[f"{name}.first"] = self.adam.state[tensor]["exp_avg"]
-            line.moments[f"{name}.second"] = self.adam.state[tensor]["exp_avg_sq"]
-        line.step = self._steps_done()
+            line.moments[f"{name}.first"] = self.adam.first[name]
+            line.moments[f"{name}.second"] = self.adam.second[name]
+        line.step = self.adam.steps
 
     def keep_importance(self, rows: int) -> None:
         """Merge the pass's importance, summed over so many rows, into the line's."""
         for name, total in self.importance.items():
             fresh, old = total / rows, self.line.importance.get(name)
             self.line.importance[name] = fresh if old is None else MEMORY * old + (1 - MEMORY) * fresh
-
-    def _steps_done(self) -> int:
-        return int(self.adam.state[next(iter(self.layers.values()))]["step"]) if self.layers else self.line.step
 
     def _effective(self) -> Tensors:
         """Return what the forward pass reads: the layers, or what the hook makes of them."""
@@ -151,25 +149,22 @@ class _Pass:
         return {n: t if t is self.layers[n] else t.detach().requires_grad_() for n, t in read.items()}
 
     def _move(self, gradients: Tensors) -> None:
-        for name, gradient in gradients.items():
-            self.layers[name].grad = gradient
         if self.hook is None:
-            self.adam.step()
+            self.adam.step(self.layers, gradients)
             return
-        state = {name: self.adam.state[tensor] for name, tensor in self.layers.items()}
         view = StepView(
-            step=self._steps_done(),
+            step=self.adam.steps,
             weights=self.layers,
             gradients=gradients,
-            first={name: s["exp_avg"] for name, s in state.items()},
-            second={name: s["exp_avg_sq"] for name, s in state.items()},
+            first=self.adam.first,
+            second=self.adam.second,
             masks=self.line.masks,
             extra=self.line.extra,
             begins=self.begins,
         )
         with torch.no_grad():
             self.hook.before(view)
-        self.adam.step()
+        self.adam.step(self.layers, gradients)
         view.gradients = {}
         with torch.no_grad():
             self.hook.after(view)
@@ -212,14 +207,3 @@ def _measure(importance: Tensors, kept: Tensors, gradients: tuple[Tensor, ...]) 
         product = product.sum(2) if product.dim() == 3 else product  # (B, groups)
         each = product.square_().sum(0) * len(value) ** 2
         importance[name] = importance[name] + each if name in importance else each
-
-
-def _adam(line: Line, layers: Tensors, rate: float) -> torch.optim.Adam:
-    adam = torch.optim.Adam(layers.values(), lr=rate, fused=True)
-    for name, tensor in layers.items():
-        adam.state[tensor] = {
-            "step": torch.tensor(float(line.step)),
-            "exp_avg": line.moments[f"{name}.first"],
-            "exp_avg_sq": line.moments[f"{name}.second"],
-        }
-    return adam
