@@ -19,7 +19,7 @@ from tests.e2e.workspaces import read
 PROVIDER = any(importlib.metadata.distributions(name="apache-airflow-providers-celery"))
 INSTALLED = PROVIDER and shutil.which("redis-server") and programs()
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not INSTALLED, reason="Celery, Redis or PostgreSQL is missing")]
-DAY, HEARTBEAT, WORKERS = ago(1), 10, ("worker1", "worker2")
+DAY, HEARTBEAT, WORKERS = ago(1), 20, ("worker1", "worker2")
 
 
 class Celery(Services):

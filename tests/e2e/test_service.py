@@ -21,7 +21,7 @@ from tests.e2e.workspaces import digests, git, read, recprune
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed")]
 FIRST, SECOND = ago(2), ago(1)
-HEARTBEAT = 10  # seconds after which a task has told at least once that it lives
+HEARTBEAT = 20  # seconds after which a task has told at least once that it lives, on a busy machine too
 TWICE = [*PASSED[: PASSED.index("train") + 1], *PASSED[PASSED.index("train") :]]
 
 
