@@ -135,10 +135,9 @@ class Services(Api):
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__API__PORT": str(self.port),
             "RECPRUNE_COMMAND": str(self.workspace.command),
-            # What a killed process leaves is missed within half a minute, not five minutes.
+            # What a killed process leaves is missed within a minute, not five.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "20",
-            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+            "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             "no_proxy": "127.0.0.1",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
