@@ -9,9 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 _FRESH = multiprocessing.get_context("forkserver")
-_FRESH.set_forkserver_preload(
-    ["pytest", "recprune.training.together", "recprune.pruning.dynamic_sparse"]
-)
+_FRESH.set_forkserver_preload(["pytest", "recprune.training.together", "recprune.pruning.dynamic_sparse"])
 
 _CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "mmap.__new__", "subprocess.Popen")
 

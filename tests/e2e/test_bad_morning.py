@@ -133,9 +133,7 @@ def masked(text: str) -> str:
     return " ".join(text.split())
 
 
-PART = re.compile(
-    r"^```(bash|text)( alert)?\n(.*?)^```$|^!\[[^\n]*\]\((bad-morning/[^)]*)\)$", re.DOTALL | re.MULTILINE
-)
+PART = re.compile(r"^```(\w+)\n(.*?)^```$|^!\[[^\n]*\]\((bad-morning/[^)]*)\)$", re.DOTALL | re.MULTILINE)
 
 
 def test_the_page_shows_what_the_operator_saw(
@@ -151,7 +149,7 @@ def test_the_page_shows_what_the_operator_saw(
     }
     text, day, said, written, at = PAGE.read_text(), "", "", "", 0
     for part in PART.finditer(text):
-        kind, is_alert, content, image = part.groups()
+        kind, content, image = part.groups()
         written, at = written + text[at : part.start()] + part[0], part.end()
         if image:
             if WRITE:
@@ -164,12 +162,13 @@ def test_the_page_shows_what_the_operator_saw(
                 day = words[-1] if words[0] == "run" else day
                 said += recprune(*words, cwd=workspace, code=(0, 3))
         else:
-            told = alert(workspace, day, tmp_path / "airflow") if is_alert else said
+            told = alert(workspace, day, tmp_path / "airflow") if kind == "alert" else said
             told = "\n".join(line.rstrip() for line in told.replace(str(shop.logs), "/logs").strip().splitlines())
             if WRITE:
-                written = written.removesuffix(part[0]) + f"```text{is_alert or ''}\n{told}\n```"
+                written = written.removesuffix(part[0]) + f"```{kind}\n{told}\n```"
             else:
                 assert masked(told) == masked(content)
     assert before == {}, "everything that goes wrong went wrong"
+    assert text.count("```") == 2 * sum(bool(part[1]) for part in PART.finditer(text)), "no block was passed over"
     if WRITE:
         PAGE.write_text(written + text[at:])
