@@ -25,7 +25,7 @@ from tests.e2e.workspaces import make_workspace, recprune
 
 pytestmark = pytest.mark.e2e
 
-PAGE, PICTURES = DOCS / "bad-morning.md", DOCS / "bad-morning"
+PAGE = DOCS / "bad-morning.md"
 WRITE = os.environ.get("RECPRUNE_GOLDEN") == "write"
 FRIDAY, SATURDAY, SUNDAY, MONDAY, TUESDAY, WEDNESDAY, THURSDAY = (f"2024-05-{day:02}" for day in range(3, 10))
 ROWS = 12_000

@@ -53,10 +53,12 @@ def services(tmp_path):
     services = Celery(tmp_path / "services", Workspace(tmp_path, DAY))
     options = f"--port {services.broker} --bind 127.0.0.1 --save".split()
     with subprocess.Popen(["redis-server", *options, ""], stdout=subprocess.DEVNULL, cwd=tmp_path) as redis:
-        services.start()
-        yield services
-        services.stop()
-        redis.terminate()
+        try:
+            services.start()
+            yield services
+        finally:
+            services.stop()
+            redis.terminate()
 
 
 def test_a_worker_that_is_killed_loses_nothing(services):

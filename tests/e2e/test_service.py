@@ -29,9 +29,11 @@ TWICE = [*PASSED[: PASSED.index("train") + 1], *PASSED[PASSED.index("train") :]]
 def services(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     services = Services(folder, Workspace(folder, FIRST))
-    services.start()
-    yield services
-    services.stop()
+    try:
+        services.start()
+        yield services
+    finally:
+        services.stop()
 
 
 def backfill(behavior):
@@ -60,7 +62,9 @@ def story(services):
     workspace = services.workspace
     services.call("POST", "/api/v2/backfills", backfill("none"))  # first, else the scheduler begins with yesterday
     services.call("PATCH", DAG, {"is_paused": False})
-    told = lambda: services.failed(set()) + services.said()  # noqa: E731
+
+    def told():
+        return services.failed(set()) + services.said()
 
     frozen(workspace.folder, f"recprune step train --day {FIRST}", told)
     time.sleep(HEARTBEAT)
