@@ -33,11 +33,22 @@ def damaged_artefacts() -> tuple[int, dict[Path, str]]:
 
 
 def changed_files(stored: Sequence[str]) -> dict[Path, str]:
-    """Return the plans and reports of stored days that are not as they were stored, and the day of each."""
+    """Return the plans and reports of stored days that are not as they were stored, and the day of each.
+
+    Each is compared with its day's tag: what was edited while a later day ran was committed with that one, so that the
+    last commit need not have it as it was stored. Where that commit has it so, one call of git tells of all days.
+    """
+    if not stored:
+        return {}
+    places = {place: day for day in stored for place in (f"{PLANS}/{day}.json", f"{REPORTS}/{day}")}
+    same = git.same_as_last_commit({place: f"{git.TAG}{day}" for place, day in places.items()})
+    edited: dict[str, list[str]] = {}
+    for name in git.differing("HEAD", str(PLANS), str(REPORTS)):
+        edited.setdefault("/".join(Path(name).parts[:2]), []).append(name)
     found: dict[Path, str] = {}
-    for day in stored:
-        named = git.git("diff", "--name-only", f"{git.TAG}{day}", "--", f"{PLANS}/{day}.json", f"{REPORTS}/{day}")
-        found |= {Path(name): day for name in named.splitlines() if name.endswith(".json")}
+    for place, day in places.items():
+        names = edited.get(place, []) if place in same else git.differing(f"{git.TAG}{day}", place)
+        found |= {Path(name): day for name in names if name.endswith(".json")}
     return found
 
 
@@ -65,9 +76,7 @@ def repair() -> Iterator[str]:
         yield f"{path}: removed; a process that has ended left it"
     known = {*planned_days(), *planned_revisions()}
     for path, day in changed_files([day for day in stored if day in known]).items():
-        _keep(path)
-        git.git("checkout", f"{git.TAG}{day}", "--", str(path))
-        yield f"{path}: brought back from git as it was stored{_kept(path)}"
+        yield _report(path, day)
     for path, why in damaged_artefacts()[1].items():
         yield _artefact(path, why, stored)
     champion = Path("bundles") / history.current()
@@ -79,6 +88,15 @@ def _pointer() -> Iterator[str]:
     if pointer_is_behind():
         history.follow()
         yield f"{history.CURRENT}: written again from {history.HISTORY}; {history.current()} serves"
+
+
+def _report(path: Path, day: str) -> str:
+    """Bring a plan or report back from the day's tag, or take it away if the tag has none."""
+    _keep(path)
+    if not git.git("ls-tree", "--name-only", f"{git.TAG}{day}", "--", str(path)):
+        return f"{path}: taken away, for {day} was stored without it{_kept(path)}"
+    git.git("checkout", f"{git.TAG}{day}", "--", str(path))
+    return f"{path}: brought back from git as it was stored{_kept(path)}"
 
 
 def _artefact(path: Path, why: str, stored: Sequence[str]) -> str:

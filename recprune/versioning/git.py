@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,14 +23,20 @@ class _GitKilledError(RecpruneError):
     """Git was killed, alone: what it locked stays locked."""
 
 
-def git(*arguments: str, cwd: Path | None = None) -> str:
+def git(*arguments: str, cwd: Path | None = None, told: str | None = None) -> str:
     """Run git and return its output.
+
+    Args:
+        arguments: after `git`.
+        cwd: where; None: in the current folder.
+        told: what it reads from its standard input.
 
     Raises:
         RecpruneError: git failed; holds what it said.
     """
     identity = () if _has_identity(cwd) else _IDENTITY
-    done = subprocess.run(["git", *identity, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+    command = ["git", *identity, *arguments]
+    done = subprocess.run(command, cwd=cwd, input=told, capture_output=True, text=True, check=False)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise _GitKilledError(
@@ -106,7 +112,28 @@ def _remove_left_locks() -> None:
 
 def changed(*paths: str) -> list[str]:
     """Return the files below paths that are not as the last commit has them, sorted; new ones are not among them."""
-    return sorted(git("diff", "--name-only", "-z", "HEAD", "--", *paths).split("\0")[:-1])
+    return differing("HEAD", *paths)
+
+
+def differing(commit: str, *paths: str) -> list[str]:
+    """Return the files below paths that are not here as a commit or tag has them, sorted; new ones not among them."""
+    return sorted(git("diff", "--name-only", "--no-renames", "-z", commit, "--", *paths).split("\0")[:-1])
+
+
+def same_as_last_commit(tag_of: Mapping[str, str]) -> set[str]:
+    """Return those paths, files or folders, that the last commit has as their tag has them, or that neither has.
+
+    Git is asked once, however many there are.
+
+    Args:
+        tag_of: the tag of each path.
+    """
+    names = [f"{tag}:{path}" for path, tag in tag_of.items()]
+    names += [f"HEAD:{path}" for path in tag_of]
+    told = git("cat-file", "--batch-check=%(objectname)", told="".join(f"{name}\n" for name in names)).splitlines()
+    found = ["" if line == f"{name} missing" else line for name, line in zip(names, told, strict=True)]
+    middle = len(tag_of)
+    return {path for path, then, now in zip(tag_of, found[:middle], found[middle:], strict=True) if then == now}
 
 
 def clone(folder: Path, tag: str) -> None:
