@@ -18,8 +18,9 @@ def gc(
 ) -> None:
     """Free the disk of old days: their folders, and their objects in DVC's cache, if DVC's remote has every byte.
 
-    Never removed: the newest days, the last versions that served, the champion's day, what the next day reads, and what
-    is not stored; nor anything of the remote, of git, plans or reports. recprune fetch DAY brings a day back.
+    Revisions go with the days that they revise. Never removed: the newest days, the last versions that served, the
+    champion's day, what the next day and an open replay read, and what is not stored; nor anything of the remote, of
+    git, plans or reports. recprune fetch DAY brings a day back, recprune fetch DAY.r2 a revision.
     """
     from recprune.daily.collect import collect, survey
     from recprune.daily.run import working
@@ -34,13 +35,15 @@ def gc(
             out.print(f"stays: {line}")
         if (more := len(found.left) - _NAMED) > 0:
             out.print(f"stays: {more:,} more")
-        folders, cached = (formats.size(size) for size in found.sizes())
+        folders, cached, notes = (formats.size(size) for size in found.sizes())
         days = found.days
         span = f" of {len(days):,} day{'' if len(days) == 1 else 's'}, {days[0]} to {days[-1]}" if days else ""
         out.print(
             f"{len(found.artefacts):,} folders{span} ({folders}) and {len(found.cached):,} files of DVC's cache "
             f"({cached}) {'would go' if dry_run else 'go'}; DVC's remote has each."
         )
+        if found.notes:
+            out.print(f"{len(found.notes):,} notes of steps that ran ({notes}) {'would go' if dry_run else 'go'} too.")
         if not dry_run:
             collect(found, keep)
     if not dry_run and days:

@@ -1,7 +1,8 @@
 """Late data, replays and excisions on the user's own files: nothing dated changes, and only a gate lets a replay serve.
 
 One story: three days; the second is amended by its source and learned once more, and the third without an hour; then
-the first is amended, and the next day learns its changed rows. The fifth comes without a column, and is sent again.
+the first is amended, and the next day learns its changed rows. The fifth comes without a column, and is sent again. In
+the end older days and revisions make room.
 """
 
 import re
@@ -160,6 +161,23 @@ def test_a_quarantined_day_that_is_sent_again_is_learned_by_a_replay(workspace: 
     assert f"is adopted: {FIFTH}.r3 passed its gate against {FOURTH}. It serves" in printed
     assert read(workspace, f"plans/{FIFTH}.r3.json")["parent"] == FOURTH
     assert read(workspace, f"reports/{FIFTH}/validation/verdict.json")["verdict"] == "quarantined"
+
+
+def test_a_revision_that_gc_freed_is_verified_and_fetched(workspace: Path) -> None:
+    def freed() -> dict[str, str]:
+        found = digests(workspace, lambda name: f"{THIRD}.r2/" in name and not name.startswith("reports"))
+        return {name: digest for name, digest in found.items() if name != "metrics.json"}
+
+    before = freed()
+    assert len(before) > 10
+    assert "DVC's remote has each" in told(recprune("gc", "--keep", "1", cwd=workspace))
+    assert freed() == {}
+    assert (workspace / f"models/{FIFTH}.r3/trained").exists(), "of the newest day"
+    assert (workspace / f"models/{FOURTH}/pruned").exists(), "which it read"
+    recprune("report", cwd=workspace)
+    assert "the same bytes" in recprune("replay", f"{THIRD}.r2", "--verify", cwd=workspace)
+    recprune("fetch", f"{THIRD}.r2", cwd=workspace)
+    assert freed() == before
 
 
 def test_outside_a_workspace_there_is_nothing_to_replay(tmp_path: Path) -> None:
