@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from recprune import times
-from recprune.daily.replay_asked import Asked, check, with_kept_out
+from recprune.daily.replay_asked import Asked, check, check_rest, with_kept_out
 from recprune.daily.run import working, write_report
-from recprune.days import days_between
+from recprune.days import days_between, plain_day
 from recprune.errors import RecpruneError, SettingsError
 from recprune.files import read_json
 from recprune.registry.history import FOLDER, current
@@ -108,6 +108,7 @@ def _begin(asked: Asked, genesis: str) -> Revision:
     there, wanted = open_replay(), (asked.first, asked.without, asked.amended)
     if there is not None:
         if (there.first, there.without, there.amended) == wanted:
+            check_rest(map(plain_day, _left(there, _last_stored())), there.amended)
             return there
         raise RecpruneError(
             f"a replay is open: {there.describe()}. End it first: give the same command again to go on with it, or "

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from tests.e2e.test_files import GOOD, ROWS, SCHEMA, Rows, good_rows, without_price, write
-from tests.e2e.workspaces import digests, git, make_workspace, read, recprune
+from tests.e2e.workspaces import change_settings, digests, git, make_workspace, read, recprune
 
 pytestmark = pytest.mark.e2e
 
@@ -148,6 +148,14 @@ def test_what_makes_no_sense_is_refused(workspace: Path) -> None:
         ((), "say what to do"),
     ):
         assert why in told(recprune("replay", *arguments, cwd=workspace, code=2))
+    params = workspace / "params.yaml"
+    before = params.read_text()
+    change_settings(workspace, {"schema": {"features": {"user": {"type": "string"}}}})
+    why = (
+        f"user is categorical string, was categorical int64. The rows of {THIRD}, {FOURTH} would be taken as they were"
+    )
+    assert why in told(recprune("replay", "--from", SECOND, "--amended", SECOND, cwd=workspace, code=2))
+    params.write_text(before)
     assert "no replay is open" in recprune("replay", "--drop", cwd=workspace, code=1)
     assert "belongs to a replay" in told(recprune("run", "--day", f"{FOURTH}.r3", cwd=workspace, code=2))
 
