@@ -140,6 +140,14 @@ def lineage(day: str) -> list[str]:
     return found
 
 
+def harmful_days(day: str) -> list[str]:
+    """Return the days that trials on a day's rows proved to do harm; none of a day whose own rows are bad."""
+    if not plan_path(day).exists() or is_quarantined(day):
+        return []
+    with understood(plan_path(day)):
+        return [str(trial["suspicious"]) for trial in read_plan(day).get("trials", []) if trial["left_out"]]
+
+
 def command_for(day: str) -> str:
     """Return the command that makes a day."""
     return f"recprune run --day {day}" if number_of(day) == 1 else f"recprune replay --from {plain_day(day)}"

@@ -155,8 +155,8 @@ def show_status(console: Console, last_days: int = 30) -> None:
         table.add_row(state.day + mark, parent, plan["champion"], state.verdict or "open")
         if state.day in stale:
             reasons.append(f"{state.day} is stale: {stale[state.day]} was amended")
-        if (trial := plan.get("trial")) and trial["left_out"]:
-            reasons.append(f"{state.day} goes on without {trial['suspicious']}: a trial proved harm")
+        if state.verdict != "quarantined":  # whose rows decide nothing
+            reasons += [one_line(trial["sentence"]) for trial in plan.get("trials", [])]
         if _is_worth_telling(state):
             reasons.append(one_line(state.sentence))
     console.print(table)

@@ -16,7 +16,7 @@ from recprune.registry.history import current
 from recprune.registry.revisions import left_out, name_of
 from recprune.settings import read_settings
 from recprune.versioning.pipeline import stored_events
-from recprune.workspace import day_state, planned_days, read_plan
+from recprune.workspace import day_state, harmful_days, planned_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,8 @@ def with_kept_out(asked: Asked, last: str) -> Asked:
         last: the last stored day.
     """
     chosen = {*asked.without, *asked.amended}
-    trials = (read_plan(day).get("trial") or {} for day in planned_days())
-    days = [*left_out(asked.first, last), *(plain_day(t["suspicious"]) for t in trials if t.get("left_out"))]
+    harmful = (plain_day(each) for day in planned_days() for each in harmful_days(day))
+    days = [*left_out(asked.first, last), *harmful]
     kept = [day for day in days if asked.first <= day <= last and day not in chosen]
     kept += [text for day in asked.amended for text in exclusions_of(name_of(day)) if text not in chosen]
     return replace(asked, without=(*asked.without, *dict.fromkeys(kept)))

@@ -10,7 +10,7 @@ from typing import Literal
 
 from recprune.daily.corrections import with_corrections
 from recprune.daily.fetch import fetch_missing
-from recprune.daily.suspicion import with_trial
+from recprune.daily.suspicion import plan_with_trials
 from recprune.daily.timed import Listener, Timed
 from recprune.days import number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
@@ -156,7 +156,7 @@ def _plan(day: str, settings: Settings, listener: Listener) -> None:
     _end_force(day, listener)
     stored = git.stored_days()
     _check_reports(day)
-    found = with_trial(planning.plan(settings, day=day, stored=stored), settings, listener.say)
+    found = plan_with_trials(day, settings, stored, listener.say)
     found = with_corrections(found, settings, listener.say)
     planning.restore_day(found)
     fetch_missing(foreign_inputs(found), listener.say)

@@ -1,10 +1,10 @@
 """A day that passed validation but surprised every model: whether the next one learns from it, a trial decides.
 
-The trial costs no training: the lines after that day and the lines before it are both stored, and the next day's first
-half has been learned by neither.
+The trial costs no training: the lines after that day and the lines before it are both stored. It sees at most half of
+the next day's head, and these rows count for none of that day's figures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from statistics import median
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from recprune.files import read_json
 from recprune.report import formats
 from recprune.settings import Settings
+from recprune.steps import plan as planning
 from recprune.workspace import genesis_day, plan_path, read_plan, report_path
 
 FEWEST, WINDOW = 7, 14
@@ -22,38 +23,58 @@ CONFIDENCE = 0.99
 """Of the trial's interval; without proof the day stays learned."""
 
 
-def with_trial(found: dict[str, Any], settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Return a day's plan, its parent replaced by that one's parent if learning the suspicious parent did harm.
+def plan_with_trials(
+    day: str, settings: Settings, stored: Collection[str], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Return a day's plan, which goes on from before its parent if that one is suspicious and learning it did harm.
 
-    A plan that was made before is left as it is.
+    The day before that may be suspicious too: it is tried in its turn, for its own trial was on the rows of a day that
+    did harm. A plan that was made before is left as it is.
 
     Args:
-        found: the plan, as `plan` resolved it.
+        day: the day.
         settings: of the day.
-        say: told what the trial found.
+        stored: the days that are stored.
+        say: told what the trials found.
     """
-    day, parent = found["day"], found["parent"]
-    if plan_path(day).exists() or found.get("revision") or parent == genesis_day():
+    known = plan_path(day).exists()
+    found = planning.plan(settings, day=day, stored=stored)
+    if known or found.get("revision"):
         return found
-    why = suspicion(parent)
-    before = read_plan(parent)
-    if not why or before.get("change"):
-        return found
+    trials: list[dict[str, Any]] = []
+    rows: dict[str, Any] | None = None
+    while found["parent"] != genesis_day() and (why := suspicion(found["parent"])):
+        trial, seen = _trial(day, found["parent"], why, settings, say)
+        trials.append(trial)
+        rows = rows or seen
+        if not trial["left_out"]:
+            break
+        harmful = [each["suspicious"] for each in trials]
+        found = planning.plan(settings, day=day, stored=stored, without=harmful)
+    for trial in trials:
+        trial["sentence"] = _sentence(day, found["parent"], trial)
+        say(trial["sentence"])
+    return found | ({"trials": trials} if trials else {}) | ({"trial_rows": rows} if rows else {})
+
+
+def _trial(
+    day: str, suspicious: str, why: str, settings: Settings, say: Callable[[str], None]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what came of a trial on a day, and the rows that it saw if they could decide anything."""
+    told: dict[str, Any] = {"suspicious": suspicious, "why": why, "left_out": False}
+    before = read_plan(suspicious)
+    if before.get("change"):
+        return told | {"none": f"the schema or the network changed on {suspicious}"}, None
     from recprune.daily.trial import beside  # torch; most days need none here
 
-    outcome = beside(day, (parent, before["parent"]), settings, say)
-    if outcome is None:
-        return found
-    harm = outcome.paired.low is not None and outcome.paired.low > 0
-    trial = {"suspicious": parent, "why": why, "rows": outcome.rows, "with": outcome.first, "without": outcome.second}
-    trial |= {"difference": asdict(outcome.paired), "confidence": CONFIDENCE, "left_out": harm}
-    trial["sentence"] = _sentence(found, before["parent"], trial)
-    say(trial["sentence"])
-    told = {**found, "trial": trial}
-    if harm:
-        told |= {"parent": before["parent"]}
-        told |= {"served": before["parent"]} if found["served"] == parent else {}
-    return told
+    done = beside(day, (suspicious, before["parent"]), settings, say)
+    if isinstance(done, str):
+        return told | {"none": done}, None
+    outcome, rows = done
+    low = outcome.paired.low
+    told |= {"left_out": low is not None and low > 0, "rows": outcome.rows, "confidence": CONFIDENCE}
+    told |= {"with": outcome.first, "without": outcome.second, "difference": asdict(outcome.paired)}
+    return told, None if low is None else rows.to_json()
 
 
 def suspicion(day: str) -> str:
@@ -88,15 +109,15 @@ def _ne(day: str) -> float | None:
     return None if found is None else float(found)
 
 
-def _sentence(found: dict[str, Any], before: str, trial: dict[str, Any]) -> str:
-    parent, day, paired = trial["suspicious"], found["day"], trial["difference"]
-    told = f"{parent} is suspicious ({trial['why']}). On the first half of {day}, {trial['rows']:,} rows, "
-    if trial["with"] is None or paired["difference"] is None:
-        return f"{told}nothing can be told of a model without it, so that it stays learned."
-    told += f"NE is {trial['with']:.4f} with it and {trial['without']:.4f} without it"
-    if paired["low"] is not None:
-        low, high = formats.percent(paired["low"]), formats.percent(paired["high"])
-        told += f" (with − without {low} to {high}, {100 * trial['confidence']:g} % interval)"
-    if trial["left_out"]:
-        return f"{told}: {day} goes on from {before}, without it."
-    return f"{told}: it stays learned."
+def _sentence(day: str, parent: str, trial: dict[str, Any]) -> str:
+    told = f"{trial['suspicious']} is suspicious ({trial['why']}). "
+    if "none" in trial:
+        return f"{told}It is not tried, for {trial['none']}: it stays learned."
+    paired, rows = trial["difference"], f"{trial['rows']:,} rows of {day}"
+    if paired["low"] is None:
+        return f"{told}The trial's {rows} are too few to tell anything: it stays learned."
+    low, high = formats.signed(paired["low"]), formats.signed(paired["high"])
+    told += f"On {rows}, which count for no figure of that day, NE is {formats.number(trial['with'])} with it and "
+    told += f"{formats.number(trial['without'])} without it (with − without {low} to {high}, "
+    told += f"{100 * trial['confidence']:g} % interval): "
+    return told + (f"{day} goes on from {parent}, without it." if trial["left_out"] else "it stays learned.")

@@ -10,6 +10,7 @@ import polars as pl
 
 from recprune.data.events import DayOfEvents
 from recprune.data.schema import Schema
+from recprune.data.trial_rows import TrialRows
 from recprune.files import MANIFEST, artefact, open_artefact, understood
 
 _EVENTS, _ASIDE, _CORRECTIONS = "events.parquet", "rejected.parquet", "corrections.parquet"
@@ -34,6 +35,9 @@ class Partition:
 
     corrections: dict[str, int] = field(default_factory=dict)
     """Rows of amended days that are learned with this one, by day."""
+
+    trial: TrialRows | None = None
+    """The rows by which a trial chose the day's parent; None of nearly every day."""
 
     def corrected(self) -> pl.DataFrame:
         """Return the rows of amended days, as they are now, that are learned with this day; no others of theirs."""
@@ -68,10 +72,11 @@ def write_partition(
     teacher_ne: float | None = None,
     note: str = "",
     corrections: Mapping[str, pl.DataFrame] | None = None,
+    trial: TrialRows | None = None,
 ) -> None:
     """Write a day's events and the rows set aside, each with its manifest, which repeats the source's note.
 
-    Rows of amended days, by day, lie beside the events, which they are none of.
+    Rows of amended days, by day, lie beside the events, which they are none of. The rows of a trial are named.
     """
     reasons = _reasons(found.aside)
     about: dict[str, Any] = {"source": source, **({"note": note} if note else {}), "counts": found.counts}
@@ -81,6 +86,7 @@ def write_partition(
     about |= {"problems": found.problems, "schema": schema.to_json(), "columns": found.columns}
     about |= {} if teacher_ne is None else {"teacher_ne": teacher_ne}
     about |= {"corrections": {each: rows.height for each, rows in corrections.items()}} if corrections else {}
+    about |= {} if trial is None else {"trial": trial.to_json()}
     with artefact(events, "events", day, about) as folder:
         if corrections:
             pl.concat(corrections.values()).write_parquet(folder / _CORRECTIONS)
@@ -101,6 +107,7 @@ def open_partition(path: Path, day: str | None = None) -> Partition:
             teacher_ne=manifest.get("teacher_ne"),
             columns=dict(manifest.get("columns", {})),
             corrections={str(each): operator.index(n) for each, n in manifest.get("corrections", {}).items()},
+            trial=TrialRows.from_json(manifest["trial"]) if "trial" in manifest else None,
         )
 
 

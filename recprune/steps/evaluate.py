@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from recprune.data.change import kind
 from recprune.data.features import FeatureSet, calibrating_half
-from recprune.data.partition import open_partition
+from recprune.data.partition import Partition, open_partition
 from recprune.data.schema import Schema, type_of_values
+from recprune.data.trial_rows import counted
 from recprune.days import date_of
 from recprune.files import SCRATCH, manifest_digest, open_artefact, read_json, write_json
 from recprune.gating.pool import Pool, Scored
@@ -50,8 +51,7 @@ def evaluate(
     """Write the metrics of both bundles, the measured latencies, and the scores that rules may pool."""
     ours, theirs = Scorer(bundle), Scorer(champion)
     partition = open_partition(events, day)
-    rows = partition.scan().collect()
-    held_back = open_artefact(features, "features", day)["tail_rows"]
+    rows, held_back = _counted(partition, open_artefact(features, "features", day)["tail_rows"])
     open_artefact(next_day, "scores", day)
     scores = pl.read_parquet(next_day / "scores.parquet")
     columns_of = partial(_inputs, schema=partition.schema)
@@ -71,7 +71,7 @@ def evaluate(
     found = {
         "day": day,
         "champion_day": champion_day,
-        "next_day": _metrics(today, whole) | {"teacher_ne": partition.teacher_ne},
+        "next_day": _metrics(today, whole) | _about(partition, len(rows)),
         "tail": _metrics(label, {"candidate": p_ours, "champion": p_theirs}),
         "line": _line(today, scores["p_served"].to_numpy(), champion_whole if unknown else np.zeros(0)),
         "slices": slices(today, whole, columns),
@@ -90,6 +90,18 @@ def evaluate(
     before.and_day(day, champion_day, scored).write(pooled, day)
     columns_each = {"candidate": columns_of(ours, rows), "champion": columns_of(theirs, rows)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
+
+
+def _counted(partition: Partition, tail_rows: int) -> tuple[pl.DataFrame, int]:
+    """Return the day's rows without those by which a trial chose its parent, and how many of them are the tail."""
+    rows = partition.scan().collect()
+    return counted(rows, partition.trial), counted(rows.tail(tail_rows), partition.trial).height
+
+
+def _about(partition: Partition, rows: int) -> dict[str, Any]:
+    """Return the best NE that is possible, and how many rows do not count, if any."""
+    left = {} if partition.trial is None else {"not_counted": partition.counts["accepted"] - rows}
+    return {"teacher_ne": partition.teacher_ne, **left}
 
 
 def _held_back(champion_day: str, day: str, features: Path, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:

@@ -8,6 +8,7 @@ import polars as pl
 from recprune.data.change import fit_events
 from recprune.data.features import encode, split_tail
 from recprune.data.partition import open_partition
+from recprune.data.trial_rows import counted
 from recprune.data.verdict import refuse_quarantined
 from recprune.data.vocabulary import Vocabulary
 from recprune.files import artefact, open_artefact
@@ -26,7 +27,9 @@ def featurize(
     vocabulary: Path,
     features: Path,
 ) -> None:
-    """Write three sets: score (the whole day, parent's vocabulary), learn and tail (the day's vocabulary).
+    """Write three sets: score (the rows that count, parent's vocabulary), learn and tail (the day's vocabulary).
+
+    All rows of a day count, but those by which a trial chose its parent.
 
     learn = the parent's tail, then rows of amended days that the plan names, then the day's head; tail = the day's last
     share in time. Where the schema changed, a new feature has no ids in the parent's vocabulary and is missing in its
@@ -49,6 +52,6 @@ def featurize(
     }
     about["tail_rows"] = tail.height
     with artefact(features, "features", day, about) as folder:
-        encode(rows, schema, known).save(folder / "score")
+        encode(counted(rows, today.trial), schema, known).save(folder / "score")
         encode(learn, schema, grown).save(folder / "learn")
         encode(tail, schema, grown).save(folder / "tail")

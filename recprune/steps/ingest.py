@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import date as calendar_day
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from recprune.data.exclusion import leave_out, parse_exclusion
 from recprune.data.partition import About, open_partition, read_again, write_partition
 from recprune.data.sources.catalog import open_source
 from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch, Source
-from recprune.days import date_of, number_of
+from recprune.data.trial_rows import TrialRows
+from recprune.days import date_of, number_of, plain_day
+from recprune.files import understood
 from recprune.registry.again import exclusions_of
 from recprune.settings import Settings
 from recprune.versioning.pipeline import stored_events
@@ -27,14 +28,25 @@ def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> Non
     Whatever the source delivers, or does not, is written down for `validate` to judge. A revision takes the events as
     they were stored, unless its plan says that they were amended, and leaves out what its plan names.
     """
+    trial = _trial_rows(day)
     told = read_plan(day)["revision"] if number_of(day) > 1 else {"of": None, "without": []}
     wanted = [parse_exclusion(text) for text in told["without"]]
     found, about = read_source(settings, day) if told["of"] is None else read_stored(told["of"])
     if wanted:
-        found, about = leave_out(found, wanted), replace(about, teacher_ne=None)
-    also = _corrections(settings, day)
-    schema, best, note = about.schema, about.teacher_ne, about.note
-    write_partition(found, schema, day, about.source, events, rejected, teacher_ne=best, note=note, corrections=also)
+        found = leave_out(found, wanted)
+    best = None if wanted or trial else about.teacher_ne  # which is that of all rows
+    also, schema, note = _corrections(settings, day), about.schema, about.note
+    write_partition(
+        found, schema, day, about.source, events, rejected, teacher_ne=best, note=note, corrections=also, trial=trial
+    )
+
+
+def _trial_rows(day: str) -> TrialRows | None:
+    """Return the rows by which a trial chose the day's parent, of a revision that of the day that it revises."""
+    path = plan_path(plain_day(day))
+    told = read_plan(plain_day(day)).get("trial_rows") if path.exists() else None
+    with understood(path):
+        return None if told is None else TrialRows.from_json(told)
 
 
 def _corrections(settings: Settings, day: str) -> dict[str, pl.DataFrame]:

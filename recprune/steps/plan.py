@@ -24,6 +24,7 @@ from recprune.workspace import (
     command_for,
     days_before,
     genesis_day,
+    harmful_days,
     plan_path,
     read_plan,
     report_path,
@@ -33,7 +34,7 @@ _NAMED = 4
 """Days that an error lists by name."""
 
 
-def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, Any]:
+def plan(settings: Settings, *, day: str, stored: Collection[str], without: Collection[str] = ()) -> dict[str, Any]:
     """Return the day's plan, made now or earlier, and put it into `day.yaml`.
 
     An existing plan is reused, never recomputed.
@@ -42,6 +43,7 @@ def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, 
         settings: when the served line restarts.
         day: the day.
         stored: the days that are stored.
+        without: days that a trial proved to do harm; as if nothing had learned them.
 
     Raises:
         LineageError: a day before it has no verdict or is not stored, the day is not after genesis, or its labels
@@ -50,7 +52,7 @@ def plan(settings: Settings, *, day: str, stored: Collection[str]) -> dict[str, 
     if plan_path(day).exists():
         found = read_plan(day)
     else:
-        found = _resolve(settings.plan, day, stored)
+        found = _resolve(settings.plan, day, stored, without)
         _check_mature(day, settings.schema.label_delay_days if settings.schema else 0)
     restore_day(found)
     return found
@@ -145,20 +147,23 @@ def check_digests(found: dict[str, Any]) -> None:
             )
 
 
-def _resolve(settings: PlanSettings, day: str, stored: Collection[str]) -> dict[str, Any]:
+def _resolve(settings: PlanSettings, day: str, stored: Collection[str], without: Collection[str]) -> dict[str, Any]:
     genesis = genesis_day()
     known_day(day)
     if day <= genesis:
         raise _not_after(day, genesis)
     before = days_before(day)
     _check_complete(day, before, stored)
+    revision = revision_for(day, stored) if number_of(day) > 1 else None
+    without = harmful_days(plain_day(day)) if revision else without
+    before = [state for state in before if state.day not in without]
     good = [state.day for state in before if state.verdict != "quarantined" and state.finite]
     parent = good[-1] if good else genesis
-    revision = revision_for(day, stored) if number_of(day) > 1 else None
     champion = current() if revision and revision["final"] else champion_before(plain_day(day))
     if champion is None:
         raise LineageError(f"{day} has no champion before it: registry/history.jsonl has no entry before that day.")
-    restart = None if revision else _restart_reason(before, parent, champion, settings)
+    stays = revision or champion in without  # from a champion that did harm nothing restarts
+    restart = None if stays else _restart_reason(before, parent, champion, settings)
     found = {
         "format": 1,
         "kind": "day",

@@ -18,7 +18,7 @@ from recprune.registry.revisions import begin, end, read_revisions
 from recprune.steps.promote import rollback
 from recprune.versioning.git import stored_days
 from recprune.versioning.pipeline import foreign_inputs
-from recprune.workspace import plan_path
+from recprune.workspace import plan_path, validation_path
 from tests.lineage import plan_of
 from tests.steps.repository import D1, D2, D3, D4, G, make_repository, promoted, store
 
@@ -71,12 +71,19 @@ def test_once_an_earlier_champion_serves_the_last_day_can_be_left_out() -> None:
 def test_what_was_left_out_stays_out_of_later_replays() -> None:
     assert with_kept_out(Asked(D1), D3) == Asked(D1)
     adopted(D2, D2)
-    tell(D3, trial={"suspicious": D1, "left_out": True})
+    tell(D3, trials=[{"suspicious": D1, "left_out": True}])
     assert with_kept_out(Asked(D1), D3).without == (D2, D1)
     assert with_kept_out(Asked(D1, amended=(D2,)), D3).without == (D1,), "who reads a day again wants it"
     assert with_kept_out(Asked(D3), D3).without == ()
-    tell(D3, trial={"suspicious": D1, "left_out": False})
+    tell(D3, trials=[{"suspicious": D1, "left_out": False}])
     assert with_kept_out(Asked(D1, (D2,)), D3) == Asked(D1, (D2,))
+
+
+def test_a_trial_on_the_rows_of_a_quarantined_day_keeps_nothing_out() -> None:
+    tell(D3, trials=[{"suspicious": D1, "left_out": True}])
+    verdict = {"day": D3, "verdict": "quarantined", "sentence": f"{D3} quarantined."}
+    write_json(validation_path(D3) / "verdict.json", verdict)
+    assert with_kept_out(Asked(D1), D3) == Asked(D1)
 
 
 def test_an_hour_that_was_left_out_is_known_through_every_revision() -> None:

@@ -13,6 +13,7 @@ from recprune.data.events import read_events
 from recprune.data.partition import write_partition
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.sources.source import Source
+from recprune.data.trial_rows import TrialRows
 from recprune.files import write_json
 from recprune.settings import Settings
 from recprune.steps.evaluate import evaluate
@@ -57,10 +58,11 @@ def ingest_and_featurize(day: str, parent: str, **simulator: Any) -> None:
     featurize_day(SimulatorSource(replace(SIMULATOR, **simulator)), day, parent)
 
 
-def featurize_day(source: Source, day: str, parent: str) -> None:
-    """Write the events and features of a day of a source, validation passed."""
+def featurize_day(source: Source, day: str, parent: str, trial: TrialRows | None = None) -> None:
+    """Write the events and features of a day of a source, validation passed; a trial may have seen some of its rows."""
     found = read_events(source.read(date.fromisoformat(day)), source.schema(), date.fromisoformat(day), text=False)
-    write_partition(found, source.schema(), day, "simulator", Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
+    events, rejected = Path(f"data/events/{day}"), Path(f"data/rejected/{day}")
+    write_partition(found, source.schema(), day, "simulator", events, rejected, trial=trial)
     write_json(Path(f"reports/{day}/validation/verdict.json"), {"day": day, "verdict": "good", "sentence": "good"})
     featurize(
         small(), day=day, events=Path(f"data/events/{day}"), validation=Path(f"reports/{day}/validation"),

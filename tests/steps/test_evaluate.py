@@ -8,6 +8,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from recprune.data.features import calibrating_half
 from recprune.data.partition import open_partition
+from recprune.data.sources.simulator import SimulatorSource
+from recprune.data.trial_rows import TrialRows
 from recprune.files import artefact, read_json
 from recprune.gating.pool import Pool
 from recprune.metrics.scores import entropy
@@ -17,8 +19,10 @@ from tests.steps.chain import (
     FIRST,
     GENESIS,
     SECOND,
+    SIMULATOR,
     bytes_of,
     evaluate_day,
+    featurize_day,
     ingest_and_featurize,
     run_day,
     small,
@@ -166,3 +170,31 @@ def test_an_empty_pool_has_the_pools_columns() -> None:
         "day": pl.String, "champion_day": pl.String, "rows": pl.String, "served": pl.Float64, "champion": pl.Float64,
     }  # fmt: skip
     assert Pool.empty().losses.is_empty()
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_rows_by_which_a_trial_chose_the_parent_count_for_no_figure_of_the_day() -> None:
+    trial = TrialRows(share=0.5, before=f"{SECOND}T20:00:00+00:00")
+    featurize_day(SimulatorSource(SIMULATOR), SECOND, FIRST, trial)
+    run_day(small(), SECOND, FIRST, GENESIS)
+    rows = open_partition(Path(f"data/events/{SECOND}")).scan().collect()
+    unseen = trial.unseen(rows)
+    assert 0 < len(unseen) < 0.7 * len(rows)
+    found = read_json(Path(f"reports/{SECOND}/evaluation.json"))
+    label, p = unseen["label"].to_numpy(), scored(unseen, GENESIS)
+    next_day = found["next_day"]
+    assert (next_day["rows"], next_day["not_counted"]) == (len(unseen), len(rows) - len(unseen))
+    assert next_day["ne"]["champion"] == pytest.approx(log_loss(label, p) / entropy(label.mean()), rel=1e-6)
+    assert found["line"]["rows"] == len(unseen)
+    assert read_json(Path(f"reports/{SECOND}/prune.json"))["tax"]["rows"] == len(unseen)
+    table = pl.read_parquet(f"scores/{SECOND}/next_day/scores.parquet")
+    assert table["row_hash"].to_list() == unseen["row_hash"].to_list()
+    of_day = pool(SECOND).filter(pl.col("day") == SECOND)
+    counts = dict(of_day.group_by("rows").len().iter_rows())
+    assert counts == {"next_day": len(unseen), "tail": found["tail"]["rows"]}
+    tail = rows.tail(read_json(Path(f"data/features/{SECOND}/manifest.json"))["tail_rows"])
+    assert found["tail"]["rows"] == (~calibrating_half(tail["row_hash"].to_numpy())).sum(), "the tail was not seen"
+    label = tail.filter(~calibrating_half(tail["row_hash"].to_numpy()))["label"].to_numpy()
+    assert found["tail"]["base_rate"] == pytest.approx(label.mean())
+    learned = np.load(f"data/features/{SECOND}/learn/row_hash.npy")
+    assert set(rows.head(len(rows) - len(tail))["row_hash"]) <= set(learned.tolist()), "all of them are learned"

@@ -12,9 +12,13 @@ from recprune.data.partition import Partition, open_partition
 from recprune.data.simulator.settings import FaultSettings
 from recprune.data.sources.file_settings import FilesSettings
 from recprune.data.sources.simulator import SimulatorSource
-from recprune.errors import RecpruneError
+from recprune.data.trial_rows import TrialRows
+from recprune.errors import DamagedArtefactError, RecpruneError
+from recprune.files import read_json, write_json
 from recprune.settings import FeatureSettings, SchemaSettings, Settings
 from recprune.steps.ingest import ingest
+from recprune.workspace import plan_path
+from tests.lineage import plan_of
 from tests.makers import DAY, NOON, row, settings, stream
 
 EVENTS, REJECTED = Path("data/events/2024-01-05"), Path("data/rejected/2024-01-05")
@@ -189,3 +193,31 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_when_it_is_whole(late:
         writer.join()
     file.write_bytes(file.read_bytes()[:size])
     assert run(chosen).counts["accepted"] == 100_000
+
+
+def test_the_rows_of_a_trial_are_named_and_the_best_ne_of_all_rows_is_not() -> None:
+    trial = TrialRows(share=0.4, before="2024-01-05T20:00:00+00:00")
+    plan_of(str(DAY))
+    assert run(settings()).teacher_ne is not None
+    write_json(plan_path(str(DAY)), {**read_json(plan_path(str(DAY))), "trial_rows": trial.to_json()})
+    found = run(settings())
+    assert (found.trial, found.teacher_ne, found.counts["accepted"]) == (trial, None, 4000)
+
+
+def test_a_plan_whose_trial_is_not_understood_is_told() -> None:
+    plan_of(str(DAY))
+    write_json(plan_path(str(DAY)), {**read_json(plan_path(str(DAY))), "trial_rows": {"share": 2}})
+    with pytest.raises(DamagedArtefactError, match=r"^plans/2024-01-05\.json"):
+        run(settings())
+
+
+def test_a_revision_leaves_the_same_rows_uncounted_as_the_day_that_it_revises() -> None:
+    """They chose what the revision, too, goes on from."""
+    trial = TrialRows(share=0.4, before="2024-01-05T20:00:00+00:00")
+    plan_of(str(DAY))
+    write_json(plan_path(str(DAY)), {**read_json(plan_path(str(DAY))), "trial_rows": trial.to_json()})
+    plan_of(f"{DAY}.r2")
+    told = {"number": 2, "of": None, "without": []}
+    write_json(plan_path(f"{DAY}.r2"), {**read_json(plan_path(f"{DAY}.r2")), "revision": told})
+    ingest(settings(), day=f"{DAY}.r2", events=Path("again"), rejected=Path("aside"))
+    assert open_partition(Path("again")).trial == trial
