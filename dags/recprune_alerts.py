@@ -49,14 +49,32 @@ def failed(context: Any) -> None:
 
 
 def verdict(context: Any) -> None:
-    """Tell that a day was held or quarantined, once its report is written; a callback of Airflow's."""
+    """Tell that a day was held or quarantined, or leaves another out; called once its report is written."""
     ti, day = context["ti"], _day(context)
+    _tell_trials(day, ti)
     for file, aside in (("validation/verdict.json", "quarantined"), ("gate.json", "held")):
         found = _read(workspace() / "reports" / day / file)
         if found.get("verdict") == aside:
             todo = _TODO[aside].format(day=day)
             send(f"recprune: {day} is {aside}", text(str(found.get("sentence")), [todo], ti.dag_id, ti.run_id))
             return
+
+
+def _tell_trials(day: str, ti: Any) -> None:
+    """Tell which days a day leaves out, for a trial on its rows proved harm; bad rows of its own prove nothing."""
+    if _read(workspace() / "reports" / day / "validation/verdict.json").get("verdict") == "quarantined":
+        return
+    trials = [t for t in _read(workspace() / "plans" / f"{day}.json").get("trials", []) if t.get("left_out")]
+    champion = _read(workspace() / "registry" / "current.json").get("champion")
+    for trial in trials:
+        bad = trial["suspicious"]
+        todo = [
+            f"Nothing for the days to come: they go on without {bad}. See in the report what was odd about its data."
+        ]
+        if champion == bad:
+            todo.insert(0, f"{bad} still serves. Trigger recprune_rollback, so that the champion before it does.")
+        what = str(trial.get("sentence"))
+        send(f"recprune: {day} goes on without {bad}", text(what, todo, ti.dag_id, ti.run_id))
 
 
 _TODO = {

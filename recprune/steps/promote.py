@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from recprune.days import number_of
+from recprune.days import in_order, number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import manifest_digest, open_artefact, read_json
 from recprune.lock import hold
@@ -15,7 +15,7 @@ from recprune.registry.revisions import is_adopted
 from recprune.serving.scorer import MODEL
 from recprune.serving.signature import check_signature, trusted
 from recprune.versioning import git
-from recprune.workspace import day_state, planned_days, read_plan, report_path
+from recprune.workspace import day_state, harmful_days, planned_days, read_plan, report_path
 
 
 def promote(*, day: str) -> bool:
@@ -112,7 +112,7 @@ def rollback(to: str | None, why: str) -> str:
 
     Args:
         to: its day; if None the champion that served before the present one first did, so that a second
-            rollback goes further back.
+            rollback goes further back; one that a trial proved to do harm is passed over.
         why: goes into the history.
 
     Raises:
@@ -127,7 +127,8 @@ def _rollback(to: str | None, why: str) -> str:
     champions = [entry.champion for entry in entries if entry.event != "forced"]
     served = list(dict.fromkeys(champions))
     last = champion_of_before(entries) if in_force(entries) else None
-    target = to or last or next(reversed(champions[: champions.index(now)]), None)
+    earlier = reversed(champions[: champions.index(now)])
+    target = to or last or next((each for each in earlier if not _did_harm(each)), None)
     if target is None:
         raise RecpruneError(f"{now} is the first champion; there is nothing before it to roll back to.")
     if target not in served:
@@ -144,6 +145,16 @@ def _rollback(to: str | None, why: str) -> str:
     history.record("rollback", planned_days()[-1], target, Path("bundles") / target, why)
     _finish()
     return target
+
+
+def _did_harm(champion: str) -> bool:
+    """Say whether a trial on a later day proved it; a plan that cannot be read stops no rollback."""
+    for day in planned_days():
+        if in_order(day) > in_order(champion):
+            with suppress(RecpruneError):
+                if champion in harmful_days(day):
+                    return True
+    return False
 
 
 def _check_whole(day: str) -> Path:

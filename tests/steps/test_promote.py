@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from recprune.errors import DamagedArtefactError
-from recprune.files import manifest_digest
+from recprune.files import manifest_digest, read_json, write_json
 from recprune.lock import hold
 from recprune.registry.history import CURRENT, HISTORY, champion_before, current, read_history, record
 from recprune.serving.signature import sign
 from recprune.steps.promote import expire, finish, force, promote, rollback
+from recprune.workspace import plan_path
 from tests.kills import killed_at
 from tests.lineage import bundle_of, held, passed, plan_of, quarantined
 from tests.serving.test_signature import write_keys
@@ -107,6 +108,19 @@ def test_a_rollback_after_new_days_goes_to_what_served_before_them() -> None:
     rollback(G, "bad")
     promoted(D3)
     assert rollback(None, "bad") == G
+
+
+def test_a_rollback_passes_over_a_champion_that_a_trial_proved_to_do_harm() -> None:
+    promoted(D1, D2, D3)
+    write_json(plan_path(D3), {**read_json(plan_path(D3)), "trials": [{"suspicious": D2, "left_out": True}]})
+    assert rollback(None, "bad") == D1
+    assert rollback(D2, "who names it gets it") == D2
+
+
+def test_no_rollback_waits_for_a_plan_that_cannot_be_read() -> None:
+    promoted(D1, D2)
+    plan_path(D2).write_text("{")
+    assert rollback(None, "bad") == D1
 
 
 def test_a_rollback_may_name_any_champion_also_a_later_one() -> None:
