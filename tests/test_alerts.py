@@ -122,6 +122,42 @@ def test_a_day_that_passed_is_not(alerts, caplog, workspace):
     assert caplog.records == []
 
 
+def left_out(workspace, day="2024-01-04", verdict="good"):
+    """The day's plan held two trials: one day stays learned, one was left out."""
+    trials = [
+        {"suspicious": "2024-01-03", "left_out": False, "sentence": "it stays learned."},
+        {"suspicious": day, "left_out": True, "sentence": f"{day} is suspicious: {DAY} goes on without it."},
+    ]
+    write(workspace / "plans" / f"{DAY}.json", {"trials": trials})
+    write(workspace / "reports" / DAY / "validation/verdict.json", {"verdict": verdict, "sentence": "bad"})
+
+
+def test_a_day_that_is_left_out_is_told_and_a_rollback_advised_while_it_serves(alerts, caplog, workspace):
+    left_out(workspace)
+    alerts.verdict(context("report"))
+    lines = told(caplog).splitlines()
+    assert lines[:3] == [
+        f"recprune: {DAY} goes on without 2024-01-04",
+        f"What happened: 2024-01-04 is suspicious: {DAY} goes on without it.",
+        IN_PRODUCTION,
+    ]
+    assert lines[3].startswith("What to do: 2024-01-04 still serves. Trigger recprune_rollback")
+    assert lines[4].startswith("What to do: Nothing for the days to come: they go on without 2024-01-04.")
+
+
+def test_of_a_day_that_serves_no_more_no_rollback_is_advised(alerts, caplog, workspace):
+    left_out(workspace, day="2024-01-02")
+    alerts.verdict(context("report"))
+    assert "still serves" not in told(caplog)
+    assert "goes on without 2024-01-02" in told(caplog)
+
+
+def test_bad_rows_prove_nothing_of_another_day(alerts, caplog, workspace):
+    left_out(workspace, verdict="quarantined")
+    alerts.verdict(context("report"))
+    assert f"recprune: {DAY} is quarantined" in told(caplog)
+
+
 def test_a_rollback_is_told_with_its_reason(alerts, caplog):
     alerts.rolled_back(context("rollback", RECPRUNE_WHY="complaints (by ada in Airflow)"))
     assert "an earlier champion serves again: complaints (by ada in Airflow)" in told(caplog)

@@ -169,9 +169,10 @@ def test_the_operating_guide_names_every_rule_verdict_exit_code_and_alert():
     assert {*ExitCode, 130, 127} <= codes
     alerts = (ROOT / "dags/recprune_alerts.py").read_text(encoding="utf-8")
     subjects = re.findall(r'send\(f?"recprune: ([^"]*)"', alerts)
-    assert len(subjects) == 5
+    assert len(subjects) == 6
     known = {"{ti.task_id} of {day or 'a day'} failed": ["**STEP of DAY failed**"], "rolled back": ["**rolled back**"]}
     known["{day} is {aside}"] = ["**DAY is held**", "**DAY is quarantined**"]
+    known["{day} goes on without {bad}"] = ["**DAY goes on without another day**"]
     known["a replay failed"] = ["**a replay failed**"]
     known["replay r{last['number']} {last['event']}"] = [f"**replay r2 {e}**" for e in ("begun", "adopted", "dropped")]
     assert all(words in text for subject in subjects for words in known[subject])

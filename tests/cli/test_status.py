@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from recprune.cli.main import app
 from recprune.files import read_json, write_json
 from recprune.workspace import plan_path
-from tests.lineage import plan_of, promoted, serves
+from tests.lineage import plan_of, promoted, quarantined, serves
 from tests.steps.repository import D1, D2, D3, G
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -47,3 +47,13 @@ def test_of_many_days_the_last_are_shown_and_how_to_see_all() -> None:
     assert shown(lines) == [D3]
     assert lines[-1] == "2 days before these; all of them: recprune status --last 3"
     assert shown(run("--last", "3")) == [D1, D2, D3]
+
+
+def test_a_trial_is_told_unless_its_day_was_quarantined() -> None:
+    told = f"{D2} is suspicious (since): {D3} goes on from {D1}, without it."
+    trials = [{"suspicious": D2, "left_out": True, "sentence": told}]
+    write_json(plan_path(D3), read_json(plan_path(D3)) | {"trials": trials})
+    assert told in run()
+    quarantined(D3)
+    write_json(plan_path(D3), read_json(plan_path(D3)) | {"parent": D1, "trials": trials})
+    assert told not in run()

@@ -1,9 +1,11 @@
 from dataclasses import replace
 
 from recprune.report.day_page import day_page, expectation_strip, rule_strip, shown
+from recprune.report.index import index_page
 from recprune.report.interval import strip
+from recprune.report.record import DayRecord
 from recprune.times import Attempt
-from tests.report.days import blank, entry, expectation, record, rule, takeover
+from tests.report.days import NASTY, blank, entry, expectation, record, rule, takeover
 from tests.report.pages import Page
 
 
@@ -192,3 +194,28 @@ def test_the_steps_are_told_as_they_ran_with_what_the_failed_one_said() -> None:
     assert "train 1 min 15 s done 2024-01-03 00:05:00 UTC manual <i>" in Page(html).text
     assert '<span class="run" data-run="manual &lt;i&gt;" data-task="train">manual &lt;i&gt;</span>' in html
     assert "The steps as they ran" not in day_page("demo", record("2024-01-02"), None, None)
+
+
+def tried(verdict: str = "passed") -> DayRecord:
+    """Return a day that goes on without another, and whose figures are of some rows only."""
+    trial = {"suspicious": "2024-01-03", "left_out": True, "rows": 400, "sentence": f"{NASTY} is left out."}
+    day = record("2024-01-04", verdict)
+    if day.evaluation:
+        day.evaluation["next_day"]["not_counted"] = 400
+    return replace(day, plan=day.plan | {"trials": [trial]})
+
+
+def test_a_trial_is_told_and_which_rows_do_not_count() -> None:
+    found = Page(day_page("demo", tried(), None, None)).text
+    assert "The trial with and without 2024-01-03" in found
+    assert f"{NASTY} is left out." in found
+    assert "990 rows, without the 400 by which a trial chose what the day goes on from, base rate" in found
+    assert "All 990 rows, base rate" in Page(day_page("demo", record("2024-01-04"), None, None)).text
+    index = Page(index_page("demo", [record("2024-01-03"), tried()], [])).text
+    assert f"{NASTY} is left out." in index
+
+
+def test_the_trial_of_a_quarantined_day_says_that_it_decides_nothing() -> None:
+    found = Page(day_page("demo", tried("quarantined"), None, None)).text
+    assert f"{NASTY} is left out. But 2024-01-04 is quarantined, so that its rows decide nothing" in found
+    assert "is left out" not in Page(index_page("demo", [tried("quarantined")], [])).text
