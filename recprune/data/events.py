@@ -127,6 +127,8 @@ def _frame(batch: RawBatch, lists: Collection[str]) -> pl.DataFrame:
 
 def _plain(values: pa.Array) -> pa.Array:
     kind = values.type
+    if isinstance(values, pa.ChunkedArray) and not _is_plain(kind):
+        return _plain(values.combine_chunks())
     if pa.types.is_dictionary(kind):
         return _plain(values.dictionary_decode())
     if pa.types.is_timestamp(kind) and kind.tz not in (None, "UTC"):  # Polars does not know every name of a zone

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from recprune.data.events import DayOfEvents, read_events
-from recprune.data.sources import csv_rows, parquet_batches, streams
-from recprune.data.sources.csv_rows import split_records
+from recprune.data.sources import csv_rows, parquet_batches, records, streams
 from recprune.data.sources.file_settings import FilesSettings
 from recprune.data.sources.files import FilesSource
+from recprune.data.sources.records import split_records
 from recprune.data.sources.source import MissingDayError
 from recprune.errors import RecpruneError
 from recprune.settings import FeatureSettings, SchemaSettings
@@ -91,11 +91,16 @@ def test_gzip_that_is_cut_short_or_damaged_is_told() -> None:
 def test_a_small_file_that_unpacks_to_one_endless_line_does_not_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(streams, "LONGEST_LINE", 1 << 16)
-    monkeypatch.setattr(csv_rows, "LONGEST_LINE", 1 << 16)
-    bomb = gzip.compress(text(HEADER) + b"x" * (1 << 22) + b"\n" + text(GOOD))
-    found = read(bomb, "rows.csv.gz")
-    assert (found.counts["accepted"], told(found)) == (1, [(2, "not valid CSV: a line of 65,536 characters or more")])
+    for module in (streams, records, csv_rows):
+        monkeypatch.setattr(module, "LONGEST_LINE", 1 << 16)
+    for block in (1 << 25, 1 << 15):  # the line lies within a block of what is read, and in many of them
+        monkeypatch.setattr(streams, "BLOCK", block)
+        bomb = gzip.compress(text(HEADER) + b"x" * (1 << 22) + b"\n" + text(GOOD))
+        found = read(bomb, "rows.csv.gz")
+        assert (found.counts["accepted"], told(found)) == (
+            1,
+            [(2, "not valid CSV: a line of 65,536 characters or more")],
+        )
 
 
 # letters
@@ -221,8 +226,8 @@ def test_quotes_that_never_close_cost_time_in_proportion_to_the_file(line: str) 
 
 
 def test_what_may_be_read_again_is_bounded_by_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_rows, "PATIENCE", 100)
-    monkeypatch.setattr(csv_rows, "AGAIN", 0)
+    monkeypatch.setattr(records, "PATIENCE", 100)
+    monkeypatch.setattr(records, "AGAIN", 0)
     content = text(HEADER, *['a","c'] * 60, '"r1,x",2024-01-05,1,a,7,1', 'r2,2024-01-05,1,"a\nb",7,1')
     found = read(content)
     assert found.events["id"].to_list() == ["r1,x"], "without patience a record ends with its line"

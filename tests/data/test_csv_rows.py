@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.data.sources.csv_rows import Dialect, printable, read_csv, split_records
+from recprune.data.sources import streams
+from recprune.data.sources.csv_rows import printable, read_csv
+from recprune.data.sources.records import Dialect, split_records
 from recprune.data.sources.source import RawBatch
 
 
@@ -28,7 +30,7 @@ def faults(batch: RawBatch) -> list[tuple[int, str, str]]:
 def test_every_column_arrives_as_text(tmp_path: Path) -> None:
     batch = one(tmp_path, b"id,price\n7,1.50\n,\n")
     assert batch.rows.to_pydict() == {"id": ["7", ""], "price": ["1.50", ""]}
-    assert [str(t) for t in batch.rows.schema.types] == ["string", "string"]
+    assert [str(t) for t in batch.rows.schema.types] == ["string_view", "string_view"]
     assert batch.lines.tolist() == [2, 3]
     assert batch.broken == ()
 
@@ -154,17 +156,23 @@ LINES = [
     '"p"\tq\n',
 ]
 PIECES = [*LINES, *LINES, *LETTERS]
+BLOCKS = st.sampled_from([3, 20, 1 << 25])
+"""Bytes that are read at a time."""
 DIALECTS = [Dialect(), Dialect(quotes=False), Dialect(separator="\t", quotes=False, columns=("p", "q"))]
 
 
-@given(st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.sampled_from(DIALECTS), st.integers(1, 9))
+@given(
+    st.lists(st.sampled_from(PIECES), max_size=60).map("".join), st.sampled_from(DIALECTS), st.integers(1, 9), BLOCKS
+)
 def test_rows_read_together_are_those_that_are_read_one_by_one(
-    tmp_path_factory: pytest.TempPathFactory, text: str, dialect: Dialect, batch_rows: int
+    tmp_path_factory: pytest.TempPathFactory, text: str, dialect: Dialect, batch_rows: int, block: int
 ) -> None:
     text = text if dialect.columns else "a,b\n" + text
     path = tmp_path_factory.mktemp("rows") / "rows.csv"
     path.write_bytes(text.encode("utf-8", "surrogateescape"))
-    batches = list(read_csv(path, batch_rows, dialect))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "BLOCK", block)
+        batches = list(read_csv(path, batch_rows, dialect))
     assert all(len(b.lines) + len(b.broken) == batch_rows for b in batches[:-1])
     good = [(n, *row.values()) for b in batches for n, row in zip(b.lines.tolist(), b.rows.to_pylist(), strict=True)]
     broken = [(row.line, row.text) for b in batches for row in b.broken]

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 
 from recprune.config import parse_settings
-from recprune.data.sources.csv_rows import Dialect
 from recprune.data.sources.file_rules import dialect_of, problems_of_files
 from recprune.data.sources.file_settings import FilesSettings
+from recprune.data.sources.records import Dialect
 
 PATH = {"path": "logs/{day}.csv", "format": "csv", "first_day": "2024-01-01"}
 

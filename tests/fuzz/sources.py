@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from recprune.data.events import read_events
 from recprune.data.schema import Schema
-from recprune.data.sources.csv_rows import split_records
 from recprune.data.sources.file_settings import FilesSettings
 from recprune.data.sources.files import FilesSource
+from recprune.data.sources.records import split_records
 from recprune.files import MANIFEST, open_artefact
 from recprune.settings import FeatureSettings, SchemaSettings
 from recprune.steps.ingest import ingest

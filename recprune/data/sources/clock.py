@@ -42,9 +42,9 @@ class Clock:
         if self.format == "iso" or rows.schema.names.count(self.column) != 1:
             return rows
         at, found = rows.schema.names.index(self.column), self.instants(rows)
-        if pa.types.is_string(rows.column(at).type):
+        if pa.types.is_string(rows.column(at).type) or pa.types.is_string_view(rows.column(at).type):
             written = found.dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ").to_arrow().cast(pa.string())
-            column = pa.compute.coalesce(written, rows.column(at))
+            column = pa.compute.coalesce(written, rows.column(at).cast(pa.string()))
         else:
             column = found.to_arrow()
         return rows.set_column(at, self.column, column)

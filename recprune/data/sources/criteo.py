@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from recprune.data.schema import Schema, ids, number
 from recprune.data.sources.access import refuse_machine
-from recprune.data.sources.csv_rows import Dialect, read_csv
+from recprune.data.sources.csv_rows import read_csv
 from recprune.data.sources.file_settings import CriteoSettings
 from recprune.data.sources.many_days import ManyDays
 from recprune.data.sources.places import matching, shown
+from recprune.data.sources.records import Dialect
 from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.days import parse_day
 from recprune.errors import SettingsError

@@ -3,51 +3,29 @@
 Quoted text is read as Python's `csv` does it, strictly. UTF-8. Blank lines are no rows.
 """
 
-import csv
-from collections import Counter, deque
+import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recprune.data.sources.plain_lines import plain_rows
+from recprune.data.sources.plain_lines import LONGEST, plain_block, plain_rows
+from recprune.data.sources.records import CSV, Dialect, Lines, Record, is_utf8, split
 from recprune.data.sources.source import BrokenRow, RawBatch
-from recprune.data.sources.streams import LONGEST_LINE, bounded_line, open_text, too_long
+from recprune.data.sources.streams import LONGEST_LINE, Blocks, as_text, open_bytes
 
-LONGEST_RECORD = 1 << 24
-"""Characters of a record of several lines, beyond which it ends."""
-PATIENCE, AGAIN = 1 << 24, 4
-"""Characters that may be read again because quotes did not close: so many, and so many for each that was taken."""
 MOST_COLUMNS = 10_000
 SHOWN = 10_000
 """Characters of a broken row that are kept."""
 BATCH_CHARACTERS = 1 << 27
 """Characters of a batch, beyond which it is handed on."""
 
-Record = tuple[int, list[str], str, str]
-"""First line from 1, fields, the text as it stood there, and why it cannot be used or an empty string."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Dialect:
-    """How a text file has its columns."""
-
-    separator: str = ","
-    quotes: bool = True
-    """Fields may stand in double quotes; else a quote is a letter like any other."""
-    columns: tuple[str, ...] = ()
-    """Names of the columns of a file without a header line; empty: its first line names them."""
-
-
-CSV = Dialect()
 _BLOCK = 8_192
 """Lines that are tried to be read whole; one odd line among them, and they are read one by one."""
-_BLOCK_CHARACTERS = 1 << 24
 
 
 def read_csv(path: Path | str, batch_rows: int, dialect: Dialect = CSV) -> Iterator[RawBatch]:
@@ -56,32 +34,104 @@ def read_csv(path: Path | str, batch_rows: int, dialect: Dialect = CSV) -> Itera
     Raises:
         OSError: the file cannot be read, or is damaged.
     """
-    with open_text(str(path)) as file:
-        yield from _read_file(file, batch_rows, dialect)
+    with open_bytes(str(path)) as file, Blocks(file) as blocks:
+        yield from _batches(_File(blocks, dialect), batch_rows)
 
 
-def _read_file(file: TextIO, batch_rows: int, dialect: Dialect) -> Iterator[RawBatch]:
-    lines = _Lines(file)
-    header, reason = list(dialect.columns), ""
-    if not header:
-        _, header, text, reason = next(_split(lines, dialect), (0, [], "", ""))
-        reason = _header_fault(header, text, reason)
-    names, said = [] if reason else header, "expected" if dialect.columns else "the header has"
-    rows = _Rows(names)
-    while block := lines.ahead(min(_BLOCK, batch_rows - rows.count)):
-        odd = reason or max(map(len, block)) >= LONGEST_LINE
-        plain = None if odd else plain_rows(block, names, dialect.separator, quotes=dialect.quotes)
-        if plain is not None:
-            rows.add(plain, lines.skip(len(block)), sum(map(len, block)))
-        else:
-            for line, fields, text, fault in _split(lines, dialect):
-                rows.put(line, fields, reason or fault or _row_fault(fields, header, text, said), text)
-                if rows.is_full(batch_rows):
-                    yield rows.take()
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """Good rows, as they stand in the file."""
+
+    rows: pa.Table
+    lines: NDArray[np.int64]
+    characters: int
+
+
+class _File:
+    """A file's rows after its header: many plain ones at a time, and others one by one."""
+
+    def __init__(self, blocks: Blocks, dialect: Dialect) -> None:
+        self._blocks, self._dialect = blocks, dialect
+        self._said = "expected" if dialect.columns else "the header has"
+        self._taken, self._ended = 0, False
+        self._block = blocks.take()
+        self.header, self.fault = list(dialect.columns), ""
+        if not self.header and not self._plain_header():
+            self._lines = Lines(as_text(blocks.rest(self._block)))
+            _, self.header, text, reason = next(split(self._lines, dialect), (0, [], "", ""))
+            self.fault, self._ended = _header_fault(self.header, text, reason), True
+
+    @property
+    def names(self) -> list[str]:
+        """Return the columns, none if no row can be used."""
+        return [] if self.fault else self.header
+
+    def __iter__(self) -> Iterator[_Plain | Record]:
+        if self._ended:  # the header needed the reader of records, which has read on
+            yield from self._slowly(self._lines)
+            return
+        while block := self._block or self._blocks.take():
+            self._block = b""
+            plain = plain_block(block, self.names, self._dialect.separator, quotes=self._dialect.quotes)
+            if plain is not None and not self._blocks.in_line:
+                yield _Plain(plain, self._numbers(plain.num_rows), len(block))
+                continue
+            to_the_end = self._dialect.quotes or self._blocks.in_line  # quotes may hold ends of lines
+            lines = Lines(as_text(self._blocks.rest(block) if to_the_end else io.BytesIO(block)), self._taken)
+            yield from self._slowly(lines)
+            if to_the_end:
+                return
+            self._taken = lines.taken
+
+    def _plain_header(self) -> bool:
+        """Take the header line if it needs no reader of records; says whether it was taken."""
+        end = self._block.find(b"\n") + 1
+        head, separator = self._block[:end], self._dialect.separator
+        odd = (b'"', b"\0", b"\r") if self._dialect.quotes else (b"\0", b"\r")
+        line = head.removesuffix(b"\n").removesuffix(b"\r")
+        if not line or len(line) > LONGEST or any(each in line for each in odd):
+            return False
+        text = line.decode("utf-8", "surrogateescape")
+        if _header_fault(text.split(separator), text, ""):
+            return False
+        self.header, self._block, self._taken = text.split(separator), self._block[end:], 1
+        return True
+
+    def _slowly(self, lines: "Lines") -> Iterator[_Plain | Record]:
+        while block := lines.ahead(_BLOCK):
+            odd = self.fault or max(map(len, block)) >= LONGEST_LINE
+            plain = None if odd else plain_rows(block, self.names, self._dialect.separator, quotes=self._dialect.quotes)
+            if plain is not None:
+                yield _Plain(plain, lines.skip(len(block)), sum(map(len, block)))
+                continue
+            for line, fields, text, fault in split(lines, self._dialect):
+                wrong = self.fault or fault or _row_fault(fields, self.header, text, self._said)
+                yield line, fields, wrong, text
                 if lines.nothing_ahead:
                     break
-        if rows.is_full(batch_rows):
-            yield rows.take()
+
+    def _numbers(self, count: int) -> NDArray[np.int64]:
+        self._taken += count
+        return np.arange(self._taken - count + 1, self._taken + 1, dtype=np.int64)
+
+
+def _batches(file: _File, batch_rows: int) -> Iterator[RawBatch]:
+    """Yield batches of so many rows, good and broken ones together; the last one may have fewer."""
+    rows = _Rows(file.names)
+    for found in file:
+        if not isinstance(found, _Plain):
+            rows.put(*found)
+            if rows.is_full(batch_rows):
+                yield rows.take()
+            continue
+        start = 0
+        while start < found.rows.num_rows:
+            count = min(batch_rows - rows.count, found.rows.num_rows - start)
+            part = slice(start, start + count)
+            rows.add(found.rows[part], found.lines[part], found.characters * count // found.rows.num_rows)
+            start += count
+            if rows.is_full(batch_rows):
+                yield rows.take()
     if rows.count:
         yield rows.take()
 
@@ -95,7 +145,8 @@ class _Rows:
 
     def _clear(self) -> None:
         self.count = self._characters = 0
-        self._parts: list[RawBatch] = []
+        self._parts: list[pa.Table] = []
+        self._lines: list[NDArray[np.int64]] = []
         self._good: list[tuple[int, list[str]]] = []
         self._broken: list[BrokenRow] = []
 
@@ -108,12 +159,13 @@ class _Rows:
         else:
             self._good.append((line, fields))
 
-    def add(self, rows: pa.RecordBatch, lines: NDArray[np.int64], characters: int) -> None:
+    def add(self, rows: pa.Table, lines: NDArray[np.int64], characters: int) -> None:
         """Add good rows."""
-        self._characters += characters
         self._close_part()
-        self._parts.append(RawBatch(rows, lines))
+        self._parts.append(rows)
+        self._lines.append(lines)
         self.count += rows.num_rows
+        self._characters += characters
 
     def is_full(self, rows: int) -> bool:
         """Say whether the batch is to be handed on."""
@@ -122,128 +174,17 @@ class _Rows:
     def take(self) -> RawBatch:
         """Return the batch, and begin the next one."""
         self._close_part()
-        parts = self._parts or [_batch(self._names, [])]
-        rows = pa.concat_batches([part.rows for part in parts]) if len(parts) > 1 else parts[0].rows
-        batch = RawBatch(rows, np.concatenate([part.lines for part in parts]), tuple(self._broken))
+        if not self._parts:
+            self._parts, self._lines = [_table(self._names, [])], [np.zeros(0, np.int64)]
+        batch = RawBatch(pa.concat_tables(self._parts), np.concatenate(self._lines), tuple(self._broken))
         self._clear()
         return batch
 
     def _close_part(self) -> None:
         if self._good:
-            self._parts.append(_batch(self._names, self._good))
+            self._parts.append(_table(self._names, [fields for _, fields in self._good]))
+            self._lines.append(np.array([line for line, _ in self._good], dtype=np.int64))
             self._good = []
-
-
-def split_records(file: TextIO, dialect: Dialect = CSV) -> Iterator[Record]:
-    r"""Yield the records of a CSV file.
-
-    A record that is no valid CSV costs its first line only: an open quote does not swallow what follows.
-
-    >>> import io
-    >>> for record in split_records(io.StringIO('a,b\n"open,1\nx,2\n')): print(record)
-    (1, ['a', 'b'], 'a,b', '')
-    (2, [], '"open,1', 'not valid CSV: unexpected end of data')
-    (3, ['x', '2'], 'x,2', '')
-    """
-    yield from _split(_Lines(file), dialect)
-
-
-def _split(lines: "_Lines", dialect: Dialect) -> Iterator[Record]:
-    if not dialect.quotes:
-        yield from _split_lines(lines, dialect.separator)
-        return
-    reader = csv.reader(lines, strict=True, delimiter=dialect.separator)
-    while True:
-        try:
-            fields, reason = next(reader), ""
-        except StopIteration:
-            return
-        except csv.Error as error:
-            fields, reason = [], f"not valid CSV: {error}"
-            lines.give_back()
-        start, text = lines.take()
-        if fields or reason:
-            yield start, fields, text, reason
-
-
-def _split_lines(lines: "_Lines", separator: str) -> Iterator[Record]:
-    while True:
-        try:
-            next(lines)
-            reason = ""
-        except StopIteration:
-            return
-        except csv.Error as error:
-            reason = str(error)
-        start, text = lines.take()
-        if text:
-            yield start, [] if reason else text.split(separator), text, reason
-
-
-class _Lines:
-    """Physical lines for the reader, remembered until the record they belong to is taken.
-
-    Quotes that never close make the reader read on to the end, line after line again; both how much one record holds
-    and how much is read again in all are bounded, and past a bound a record ends with its line.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file, self._waiting = file, deque[str]()
-        self._record: list[str] = []
-        self._taken = self._length = 0
-        self._left = PATIENCE
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        if self._record and (self._length > LONGEST_RECORD or self._left < 0):
-            raise StopIteration
-        line = self._waiting.popleft() if self._waiting else bounded_line(self._file)
-        if not line:
-            raise StopIteration
-        if self._record:
-            self._length += len(line)
-        self._record.append(line)
-        if len(line) >= LONGEST_LINE:
-            raise csv.Error(too_long(line))
-        return line
-
-    def ahead(self, count: int) -> list[str]:
-        """Return the next lines, at most so many and not many long ones, which stay to be read."""
-        characters = sum(map(len, self._waiting))
-        while len(self._waiting) < count and characters < _BLOCK_CHARACTERS and (line := bounded_line(self._file)):
-            self._waiting.append(line)
-            characters += len(line)
-        return list(islice(self._waiting, count))
-
-    @property
-    def nothing_ahead(self) -> bool:
-        """Say whether no line waits that was looked at already."""
-        return not self._waiting
-
-    def skip(self, count: int) -> NDArray[np.int64]:
-        """Pass over so many lines that were looked at; returns their numbers."""
-        numbers = self._taken + np.arange(1, count + 1, dtype=np.int64)
-        self._taken += count
-        for _ in range(count):
-            self._waiting.popleft()
-        return numbers
-
-    def give_back(self) -> None:
-        """Keep the record's first line and read the others again."""
-        self._left -= self._length
-        self._waiting.extendleft(reversed(self._record[1:]))
-        del self._record[1:]
-
-    def take(self) -> tuple[int, str]:
-        """Return the record's first line number and its text, and begin the next record."""
-        start, text = self._taken + 1, "".join(self._record).rstrip("\r\n")
-        self._left += AGAIN * len(text)
-        self._taken += len(self._record)
-        self._record.clear()
-        self._length = 0
-        return start, text
 
 
 def printable(text: str) -> str:
@@ -274,17 +215,6 @@ def _row_fault(fields: list[str], header: list[str], text: str, said: str = "the
     return "" if text.isascii() or is_utf8(text) else "not valid UTF-8"
 
 
-def is_utf8(text: str) -> bool:
-    """Say whether a text has no bytes that are no UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _batch(names: list[str], good: list[tuple[int, list[str]]]) -> RawBatch:
-    columns = zip(*(fields for _, fields in good), strict=True) if good else ([] for _ in names)
-    arrays = [pa.array(list(column), pa.string()) for column in columns]
-    lines = np.array([line for line, _ in good], dtype=np.int64)
-    return RawBatch(pa.RecordBatch.from_arrays(arrays, names=names), lines)
+def _table(names: list[str], good: list[list[str]]) -> pa.Table:
+    columns = zip(*good, strict=True) if good else ([] for _ in names)
+    return pa.Table.from_arrays([pa.array(list(column), pa.string_view()) for column in columns], names=names)

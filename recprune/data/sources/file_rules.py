@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recprune.data.sources.clock import problems_of_format
-from recprune.data.sources.csv_rows import Dialect
 from recprune.data.sources.file_settings import FilesSettings
 from recprune.data.sources.places import is_url, problem_of_url, shown
+from recprune.data.sources.records import Dialect
 from recprune.days import parse_day
 from recprune.errors import SettingsError
 

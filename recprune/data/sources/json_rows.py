@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from recprune.data.schema import Schema
-from recprune.data.sources.csv_rows import is_utf8, printable
+from recprune.data.sources.csv_rows import printable
+from recprune.data.sources.records import is_utf8
 from recprune.data.sources.source import BrokenRow, RawBatch
 from recprune.data.sources.streams import bounded_lines, open_text, too_long
 

@@ -206,7 +206,7 @@ def _table(batch: RawBatch, days: NDArray[np.int32]) -> pa.Table:
     """Return good and broken rows together, by line."""
     good = {"day": pa.array(days), "line": pa.array(batch.lines)}
     good |= {name: pa.nulls(batch.rows.num_rows, pa.string()) for name in ("reason", "text")}
-    columns = [*good.values(), *batch.rows.columns]
+    columns = [*good.values(), *map(_sortable, batch.rows.columns)]
     names = [*_OWN, *(str(n) for n in range(batch.rows.num_columns))]
     table = pa.Table.from_arrays(columns, names=names)
     if not batch.broken:
@@ -214,6 +214,11 @@ def _table(batch: RawBatch, days: NDArray[np.int32]) -> pa.Table:
     rows = [{"day": NO_DAY, "line": b.line, "reason": b.reason, "text": b.text} for b in batch.broken]
     whole = pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)])
     return whole.take(pa.array(np.argsort(whole["line"].to_numpy(), kind="stable")))
+
+
+def _sortable(column: pa.Array) -> pa.Array:
+    """Return a column in a type that Arrow can sort and filter: views of text it can only hold."""
+    return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
 
 
 def _batch(table: pa.Table, about: dict[str, Any]) -> Iterator[RawBatch]:

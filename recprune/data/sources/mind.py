@@ -14,9 +14,10 @@ import pyarrow as pa
 from recprune.data.schema import Schema, ids, many
 from recprune.data.sources.access import refuse_machine
 from recprune.data.sources.clock import Clock
-from recprune.data.sources.csv_rows import Dialect, read_csv
+from recprune.data.sources.csv_rows import read_csv
 from recprune.data.sources.file_settings import MindSettings
 from recprune.data.sources.places import matching, shown
+from recprune.data.sources.records import Dialect
 from recprune.data.sources.source import MissingDayError, RawBatch
 from recprune.data.sources.timed_files import TimedFiles
 

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recprune.data.sources.csv_rows import CSV, Dialect, is_utf8, read_csv, split_records
+from recprune.data.sources.csv_rows import read_csv
 from recprune.data.sources.places import matching
+from recprune.data.sources.records import CSV, Dialect, is_utf8, split_records
 from recprune.data.sources.source import BrokenRow
 from recprune.data.sources.streams import open_text
 

@@ -1,45 +1,69 @@
-"""Lines of which each is a row: no quote, no odd line end, the right number of fields. Read whole, at Arrow's speed."""
+"""Lines of which each is a row: no quote, no odd line end, the right number of fields. Read whole, at Polars' speed."""
 
 from collections.abc import Sequence
 
+import numpy as np
+import polars as pl
 import pyarrow as pa
-from pyarrow import csv
 
 LONGEST = 131_072
-"""Letters of a line; beyond it Python's reader has rules of its own."""
+"""Bytes of a line; beyond it Python's reader has rules of its own."""
+_NEWEST = pl.CompatLevel.newest()
 
 
-def plain_rows(lines: Sequence[str], names: Sequence[str], separator: str, *, quotes: bool) -> pa.RecordBatch | None:
+def plain_rows(lines: Sequence[str], names: Sequence[str], separator: str, *, quotes: bool) -> pa.Table | None:
     r"""Return the rows of lines, all columns as text, or None where one line is not plainly a row.
 
     >>> plain_rows(["1,x\n", "2,y\n"], ["a", "b"], ",", quotes=True).to_pydict()
     {'a': ['1', '2'], 'b': ['x', 'y']}
     >>> plain_rows(["1,x\n", "2\n"], ["a", "b"], ",", quotes=True)
     """
-    inside = len(names) - 1
-    if inside < 1 or len(separator) > 1 or not separator.isascii() or any(n.count(separator) != inside for n in lines):
-        return None
-    text = "".join(lines)
-    ends = text.count("\n")
-    if ends < len(lines) - 1 or text.count("\r") != text.count("\r\n") or "\0" in text or (quotes and '"' in text):
-        return None
-    if text.count("\r") not in (0, ends) or max(map(len, lines)) > LONGEST:
-        return None
     try:
-        content = text.encode()
+        content = "".join(lines).encode()
     except UnicodeEncodeError:
         return None
-    numbered = [str(n) for n in range(len(names))]  # theirs may be any text
-    table = csv.read_csv(
-        pa.BufferReader(content),
-        read_options=csv.ReadOptions(column_names=numbered, use_threads=False, block_size=len(content) + 1),
-        parse_options=csv.ParseOptions(
-            delimiter=separator, quote_char=False, escape_char=False, ignore_empty_lines=False
-        ),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False, check_utf8=False
-        ),
-    )
-    assert table.num_rows == len(lines)
-    columns = [column.combine_chunks() for column in table.columns]
-    return pa.RecordBatch.from_arrays(columns, names=list(names))
+    return plain_block(content, names, separator, quotes=quotes)
+
+
+def plain_block(content: bytes, names: Sequence[str], separator: str, *, quotes: bool) -> pa.Table | None:
+    """Return the rows of whole lines, as `plain_rows` does."""
+    if len(names) < 2 or len(separator) > 1 or not separator.isascii() or _is_odd(content, quotes=quotes):
+        return None
+    letters = np.frombuffer(content, np.uint8)
+    rows = int(np.count_nonzero(letters == _LINE_END)) + (not content.endswith(b"\n"))
+    if int(np.count_nonzero(letters == ord(separator))) != rows * (len(names) - 1):
+        return None
+    numbered = {str(n): pl.String for n in range(len(names))}  # theirs may be any text
+    try:
+        read = pl.read_csv(
+            content,
+            has_header=False,
+            separator=separator,
+            quote_char=None,
+            schema=numbered,
+            empty_string_is_null=False,
+            extra_columns="raise",
+            missing_columns="raise",
+        )
+    except pl.exceptions.PolarsError:  # a line has more fields than another, or is no UTF-8
+        return None
+    assert read.height == rows
+    return read.to_arrow(compat_level=_NEWEST).rename_columns(list(names))
+
+
+_LINE_END = ord("\n")
+
+
+def _is_odd(content: bytes, *, quotes: bool) -> bool:
+    """Say whether there is anything that is more than letters, separators and ends of lines."""
+    if b"\0" in content or (quotes and b'"' in content):
+        return True
+    if b"\r" in content and not content.count(b"\r") == content.count(b"\r\n") == content.count(b"\n"):
+        return True
+    start = 0
+    while len(content) - start > LONGEST:
+        end = content.rfind(b"\n", start, start + LONGEST)
+        if end < 0:
+            return True
+        start = end + 1
+    return False

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from recprune.data.sources.csv_rows import Dialect, is_utf8, split_records
 from recprune.data.sources.file_settings import FileFormat
 from recprune.data.sources.parquet_batches import checked_batches, open_parquet
 from recprune.data.sources.places import open_raw, shown
+from recprune.data.sources.records import Dialect, is_utf8, split_records
 from recprune.data.sources.streams import open_text
 from recprune.errors import SettingsError
 

@@ -3,11 +3,14 @@
 import gzip
 import io
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TextIO
+from typing import Self, TextIO
 
 import pyarrow as pa
+from typing_extensions import Buffer
 
 from recprune.data.sources.places import open_raw, shown
 
@@ -15,7 +18,8 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 _REFUSED = {b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"7z\xbc\xaf": "7z", b"PAR1": "Parquet"}
 _ENDINGS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _HEAD = 6
-
+BLOCK = 1 << 25
+"""Bytes that are read at a time."""
 
 LONGEST_LINE = 1 << 24
 """Characters of a line that is read; of a longer one so many are, and the rest is passed over."""
@@ -49,8 +53,81 @@ def open_text(name: str) -> Iterator[TextIO]:
     Raises:
         OSError: the file cannot be read, or what is read of it is damaged or cut short.
     """
+    with open_bytes(name) as plain:
+        yield as_text(plain)
+
+
+@contextmanager
+def open_bytes(name: str) -> Iterator[io.BufferedReader]:
+    """Open a text file as `open_text` does, for its bytes; a byte order mark is passed over."""
     with _one_kind_of_error(), open_raw(name) as raw, _unpacked(raw, name) as plain:
-        yield io.TextIOWrapper(plain, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        if plain.peek(len(BOM_UTF8)).startswith(BOM_UTF8):
+            plain.read(len(BOM_UTF8))
+        yield plain
+
+
+def as_text(plain: io.BufferedIOBase) -> TextIO:
+    """Return the text of bytes, as `open_text` does."""
+    return io.TextIOWrapper(plain, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+class Blocks:
+    """The bytes of a file in blocks of whole lines, the next one being read, and unpacked, beside the work on one."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+
+    def __enter__(self) -> Self:
+        self._reader = ThreadPoolExecutor(1)
+        self._next = self._reader.submit(self._file.read, BLOCK)
+        self._rest, self.in_line = b"", False
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._reader.shutdown()
+
+    def take(self) -> bytes:
+        """Return the next whole lines, the last of a file even if no line end follows it; empty at the end.
+
+        Of a line longer than any that is used it returns a part, and `in_line` says so.
+        """
+        while read := self._ahead():
+            end = read.rfind(b"\n") + 1
+            if end:
+                block, self._rest = self._rest + read[:end], read[end:]
+                return block
+            self._rest += read
+            if len(self._rest) > LONGEST_LINE:
+                self.in_line = True
+                break
+        block, self._rest = self._rest, b""
+        return block
+
+    def rest(self, block: bytes) -> io.BufferedReader:
+        """Return a file that begins with a block and goes on with all that was not taken."""
+        return io.BufferedReader(_Rest([block + self._rest, self._next.result()], self._file))
+
+    def _ahead(self) -> bytes:
+        read = self._next.result()
+        if read:
+            self._next = self._reader.submit(self._file.read, BLOCK)
+        return read
+
+
+class _Rest(io.RawIOBase):
+    """Some bytes, then those of a file."""
+
+    def __init__(self, first: list[bytes], file: io.BufferedReader) -> None:
+        self._first, self._file = [io.BytesIO(each) for each in first], file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        for each in self._first:
+            if count := each.readinto(buffer):
+                return count
+        return self._file.readinto(buffer)
 
 
 @contextmanager
