@@ -13,7 +13,7 @@ from rich.console import Console
 
 from recprune.data.events import read_events
 from recprune.data.expectations import Expectation, expectations
-from recprune.data.partition import open_partition, write_partition
+from recprune.data.partition import About, open_partition, write_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.sources.catalog import open_source
 from recprune.data.vocabulary import Vocabulary
@@ -42,7 +42,7 @@ def quarantined(name: str, days: int, settings: Settings, first: str | None) -> 
     start = parse_day(first) if first else source.span()[0]
     for day in (start + timedelta(days=n) for n in range(days)):
         found = read_events(source.read(day), schema, day, text=source.text)
-        write_partition(found, schema, day.isoformat(), name, Path("events"), Path("rejected"))
+        write_partition(found, About(schema=schema, source=name), day.isoformat(), Path("events"), Path("rejected"))
         earlier = good[-settings.validate.window :]
         today = measure(open_partition(Path("events")), vocabulary, earlier)
         failed = [e.sentence() for e in expectations(today, earlier, settings.validate) if not is_met(e)]

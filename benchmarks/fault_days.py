@@ -22,7 +22,7 @@ import yaml
 from recprune.cli.step import app
 from recprune.daily.genesis import make_genesis
 from recprune.data.events import read_events
-from recprune.data.partition import write_partition
+from recprune.data.partition import About, write_partition
 from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, RawBatch, Source
 from recprune.days import add_days
@@ -174,7 +174,9 @@ def _ingest(source: Source, day: str) -> None:
     when, schema = date.fromisoformat(day), source.schema()
     found = read_events(_delivered(source, when, missing), schema, when, text=source.text)
     found.problems.extend(missing)
-    write_partition(found, schema, day, source.name, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
+    write_partition(
+        found, About(schema=schema, source=source.name), day, Path(f"data/events/{day}"), Path(f"data/rejected/{day}")
+    )
 
 
 def _delivered(source: Source, when: date, missing: list[str]) -> Iterator[RawBatch]:

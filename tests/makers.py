@@ -13,7 +13,7 @@ import yaml
 import recprune
 from recprune.config import parse_settings
 from recprune.data.events import DayOfEvents, read_events
-from recprune.data.partition import Partition, open_partition, write_partition
+from recprune.data.partition import About, Partition, open_partition, write_partition
 from recprune.data.schema import Schema, ids, number
 from recprune.data.sources.source import BrokenRow, RawBatch
 from recprune.settings import Settings
@@ -81,7 +81,7 @@ def day_of(rows: pa.RecordBatch, day: date = DAY, schema: Schema = SCHEMA) -> Da
 def stored(found: DayOfEvents, folder: Path, day: date = DAY, schema: Schema = SCHEMA) -> Partition:
     """Write a day under `folder` and open it."""
     path = folder / f"events/{day}"
-    write_partition(found, schema, str(day), "test", path, folder / f"rejected/{day}")
+    write_partition(found, About(schema=schema, source="test"), str(day), path, folder / f"rejected/{day}")
     return open_partition(path, str(day))
 
 

@@ -161,10 +161,10 @@ def _given(table: "pl.DataFrame", file: Path, inputs: Sequence[Mapping[str, Any]
             feature = Feature(
                 name=name, type=about["type"], dtype=dtype, reading=about.get("reading", "number"), **asked
             )
-            value, reason = feature_value(table, feature)
-            if why := table.select(reason.alias("why")).to_series().drop_nulls().to_list():
+            typed = feature_value(table, feature)
+            if why := table.filter(typed.bad).select(typed.reason.alias("why")).to_series().to_list():
                 raise SettingsError(f"{file}: {why[0]} ({len(why):,} rows are such)")
-            found = found.with_columns(table.select(value).to_series())
+            found = found.with_columns(table.select(typed.value).to_series())
         elif found[name].null_count() and _fits(found[name].dtype, dtype):
             found = found.with_columns(_filled(name, dtype))
     return found

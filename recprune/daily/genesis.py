@@ -12,7 +12,7 @@ import polars as pl
 from recprune.daily.history_midway import FOLDER, HistoryCheckpoints, Learned
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.features import FeatureSet, encode, split_tail
-from recprune.data.partition import Partition, open_partition, write_partition
+from recprune.data.partition import About, Partition, open_partition, write_partition
 from recprune.data.profile import measure
 from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, Source
@@ -172,7 +172,8 @@ def _profile(learned: Learned, partition: Partition, settings: Settings) -> None
 
 def _scratch_partition(found: DayOfEvents, source: Source, day: str) -> Partition:
     folder = SCRATCH / "genesis"
-    write_partition(found, source.schema(), day, source.name, folder / "events", folder / "rejected")
+    about = About(schema=source.schema(), source=source.name)
+    write_partition(found, about, day, folder / "events", folder / "rejected")
     return open_partition(folder / "events", day)
 
 
@@ -188,7 +189,8 @@ def _fresh_lines(schema: Schema, vocabulary: Vocabulary, budget: Budget, setting
 def _write(learned: Learned, control: Control, schema: Schema, source: str, day: str, settings: Settings) -> None:
     """Write what a day leaves behind; the plan last, so that a genesis without one is not there."""
     found = learned.last or read_events((), schema, date.fromisoformat(day), text=False)
-    write_partition(found, schema, day, source, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
+    kept = About(schema=schema, source=source)
+    write_partition(found, kept, day, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
     today = learned.profiles[-1] if learned.profiles else {"day": day}
     save_profiles(learned.profiles, settings.validate, Path(f"profiles/{day}"), day, today)
     learned.vocabulary.save(Path(f"vocab/{day}"), day)

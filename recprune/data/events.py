@@ -7,23 +7,25 @@ import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recprune.data.accepted import LINE, Accepted
+from recprune.data.ahead import ahead
 from recprune.data.calendar import within_calendar
 from recprune.data.proposal import column_types
 from recprune.data.schema import Feature, Schema
 from recprune.data.sources.source import RawBatch
-from recprune.data.values import as_text, column, dtype_of, feature_value, instant, shown
+from recprune.data.values import Typed, column, dtype_of, feature_value, instant, shown
 
 ASIDE = {"kind": pl.String, "line": pl.Int64, "reason": pl.String, "raw": pl.String}
 """Columns of the rows set aside; kind is rejected, duplicate or late."""
 
-_LINE, _REASON = "\0line", "\0reason"
-"""Columns of our own beside the source's, which may have any name."""
+_REASON = "\0reason"
+"""Column of our own beside the source's, which may have any name."""
 
 
 @dataclass(slots=True)
@@ -44,7 +46,7 @@ class DayOfEvents:
 
 @dataclass(slots=True)
 class _Checked:
-    accepted: list[pl.DataFrame] = field(default_factory=list)
+    accepted: Accepted
     aside: list[pl.DataFrame] = field(default_factory=list)
     problems: dict[str, None] = field(default_factory=dict)  # ordered set
     columns: dict[str, str] = field(default_factory=dict)
@@ -60,21 +62,30 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
         day: rows of other days are set aside as late.
         text: every column arrives as text (CSV), so that types are judged by value alone.
     """
-    seen = _Checked()
-    for batch in batches:
+    return _read(batches, schema, day, text, Accepted(_no_events(schema), schema.key))
+
+
+def write_events(batches: Iterable[RawBatch], schema: Schema, day: date, folder: Path, *, text: bool) -> DayOfEvents:
+    """Type and check a day's rows as `read_events` does, and write the accepted ones to a folder as they come.
+
+    Returns:
+        all but the events, which it has none of.
+    """
+    return _read(batches, schema, day, text, Accepted(_no_events(schema), schema.key, folder))
+
+
+def _read(batches: Iterable[RawBatch], schema: Schema, day: date, text: bool, accepted: Accepted) -> DayOfEvents:
+    seen = _Checked(accepted)
+    for batch in ahead(batches):
         _check_batch(batch, schema, day, text, seen)
-    events = pl.concat(seen.accepted) if seen.accepted else _no_events(schema)
-    columns = [c for c in events.columns if c != _LINE]
-    key = list(schema.key) or columns
-    first = events.select(pl.struct(key).is_first_distinct()).to_series()
-    duplicates = events.filter(~first)
+    duplicates = accepted.duplicates()
     if not duplicates.is_empty():
+        columns = duplicates.columns[:-1]
         seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
-    events = events.filter(first).sort("event_time", _LINE, maintain_order=True)
-    events = events.with_columns(row_hash=pl.Series(_hash(events.select(key)), dtype=pl.UInt64)).drop(_LINE)
+    events = accepted.finish()
     aside = pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
     kinds = dict(aside.group_by("kind").len().iter_rows())
-    counts = {"read": seen.read, "accepted": events.height}
+    counts = {"read": seen.read, "accepted": accepted.count}
     counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
     return DayOfEvents(events, aside, counts, problems=list(seen.problems), columns=seen.columns)
 
@@ -90,7 +101,7 @@ def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _
     typed = _type_columns(raw, schema)
     other_day = pl.col("event_time").dt.date() != day
     bad, good = pl.col(_REASON).is_not_null(), pl.col(_REASON).is_null()
-    columns = [c for c in raw.columns if c != _LINE]
+    columns = [c for c in raw.columns if c != LINE]
     for kind, rows, why in (
         ("rejected", bad, pl.col(_REASON)),
         ("late", good & other_day, "belongs to " + pl.col("event_time").dt.date().cast(pl.String)),
@@ -99,7 +110,7 @@ def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _
         if chosen.any():
             reason = typed.filter(chosen).select(why).to_series()
             seen.aside.append(_set_aside(raw.filter(chosen), kind, reason, columns))
-    seen.accepted.append(typed.filter(good & ~other_day).select(_no_events(schema).columns))
+    seen.accepted.add(typed.filter(good & ~other_day).select(_no_events(schema).columns))
 
 
 def _no_events(schema: Schema) -> pl.DataFrame:
@@ -107,7 +118,7 @@ def _no_events(schema: Schema) -> pl.DataFrame:
     columns |= {"event_time": pl.Datetime("us", "UTC"), "label": pl.Int8}
     columns |= {"row_weight": pl.Float32} if schema.weight else {}
     columns |= {f.name: dtype_of(f) for f in schema.features}
-    return pl.DataFrame(schema={**columns, _LINE: pl.Int64})
+    return pl.DataFrame(schema={**columns, LINE: pl.Int64})
 
 
 def _frame(batch: RawBatch, lists: Collection[str]) -> pl.DataFrame:
@@ -122,7 +133,7 @@ def _frame(batch: RawBatch, lists: Collection[str]) -> pl.DataFrame:
     for name, values in zip(rows.schema.names, rows.columns, strict=True):
         whole = name in lists and _is_list(values.type) and _is_plain(values.type.value_type)
         columns.setdefault(name, pl.Series(name, pl.from_arrow(values if whole else _plain(values))))
-    return pl.DataFrame({**columns, _LINE: pl.Series(batch.lines, dtype=pl.Int64)})
+    return pl.DataFrame({**columns, LINE: pl.Series(batch.lines, dtype=pl.Int64)})
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -192,50 +203,44 @@ def _fits(found: pa.DataType, dtype: str) -> bool:
 
 def _type_columns(raw: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     """Return typed columns, lines, and the first reason why a row cannot be used, or null."""
-    label, label_reason = _label(raw, schema.label)
-    time, time_reason = _time(raw, schema.time)
-    columns, reasons = [label, time], [label_reason, time_reason]
-    found = [_weight(raw, schema.weight)] if schema.weight else []
-    for value, reason in (*found, *(feature_value(raw, feature) for feature in schema.features)):
-        columns.append(value)
-        reasons.append(reason)
+    found = [_label(raw, schema.label), _time(raw, schema.time)]
+    found += [_weight(raw, schema.weight)] if schema.weight else []
+    found += [feature_value(raw, feature) for feature in schema.features]
     names = {f.name for f in schema.features}
-    columns += [column(raw, name, pl.String).alias(name) for name in schema.key if name not in names]
-    return raw.select(*columns, pl.col(_LINE), pl.coalesce(*reasons).alias(_REASON))
+    keys = [column(raw, name, pl.String).alias(name) for name in schema.key if name not in names]
+    bad = pl.any_horizontal(each.bad for each in found).alias(_REASON)
+    typed = raw.select(*(each.value for each in found), *keys, LINE, bad)
+    unusable = typed[_REASON]
+    if not unusable.any():
+        return typed.with_columns(pl.lit(None, pl.String).alias(_REASON))
+    why = pl.coalesce(pl.when(each.bad).then(each.reason) for each in found).alias(_REASON)
+    reasons = pl.Series([None], dtype=pl.String).new_from_index(0, raw.height)
+    reasons = reasons.scatter(unusable.arg_true(), raw.filter(unusable).select(why).to_series())
+    return typed.with_columns(reasons.alias(_REASON))
 
 
-def _label(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
+def _label(raw: pl.DataFrame, name: str) -> Typed:
     value = column(raw, name, pl.Float64)
     bad = value.is_null() | value.is_nan() | ~value.is_in([0.0, 1.0])
-    reason = pl.when(bad).then(pl.lit(f"label {name} is not 0 or 1: ") + shown(raw, name))
-    return pl.when(~bad).then(value).cast(pl.Int8).alias("label"), reason
+    whole = pl.when(~bad).then(value).cast(pl.Int8).alias("label")
+    return Typed(whole, bad.fill_null(True), pl.lit(f"label {name} is not 0 or 1: ") + shown(raw, name))
 
 
-def _time(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
+def _time(raw: pl.DataFrame, name: str) -> Typed:
     value = instant(raw, name)
-    reason = pl.lit(f"time {name} is no time: ") + shown(raw, name)
-    return value.alias("event_time"), pl.when(value.is_null()).then(reason)
+    return Typed(value.alias("event_time"), value.is_null(), pl.lit(f"time {name} is no time: ") + shown(raw, name))
 
 
-def _weight(raw: pl.DataFrame, name: str) -> tuple[pl.Expr, pl.Expr]:
+def _weight(raw: pl.DataFrame, name: str) -> Typed:
     value = column(raw, name, pl.Float64).cast(pl.Float32)
     bad = value.is_null() | ~value.is_finite() | (value <= 0)
-    reason = pl.when(bad).then(pl.lit(f"weight {name} is no number above 0: ") + shown(raw, name))
-    return value.alias("row_weight"), reason
+    reason = pl.lit(f"weight {name} is no number above 0: ") + shown(raw, name)
+    return Typed(value.alias("row_weight"), bad.fill_null(True), reason)
 
 
 def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:
     raw = rows_as_text(rows.select(columns))
-    return rows.select(kind=pl.lit(kind), line=pl.col(_LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String))
-
-
-def _hash(key: pl.DataFrame) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    """Hash each row's key, the same on every machine and with every library version (SipHash, fixed key)."""
-    from pandas.util import hash_array  # a third of a second, which only `ingest` needs
-
-    columns = [as_text(c, key.schema[c]) for c in key.columns]
-    text = key.select(pl.concat_str(columns, separator="\x1f", ignore_nulls=True)).to_series()
-    return np.asarray(hash_array(text.to_numpy(allow_copy=True).astype(object), categorize=False))
+    return rows.select(kind=pl.lit(kind), line=pl.col(LINE), reason=reason, raw=pl.Series(raw, dtype=pl.String))
 
 
 def rows_as_text(rows: pl.DataFrame) -> list[str]:

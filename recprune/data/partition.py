@@ -1,20 +1,21 @@
 """The typed Parquet partition of a day's events."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from recprune.data.accepted import PART_ROWS, part_name, write_part
 from recprune.data.events import DayOfEvents
 from recprune.data.schema import Schema
 from recprune.data.trial_rows import TrialRows
 from recprune.files import MANIFEST, artefact, open_artefact, understood
 
-_EVENTS, _ASIDE, _CORRECTIONS = "events.parquet", "rejected.parquet", "corrections.parquet"
-_ROW_GROUP = 65_536
+_ASIDE, _CORRECTIONS = "rejected.parquet", "corrections.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,12 @@ class Partition:
 
     def scan(self) -> pl.LazyFrame:
         """Return the events, in order of time, not yet read."""
-        return pl.scan_parquet(self.path / _EVENTS)
+        return pl.scan_parquet(self.parts())
+
+    def parts(self) -> list[Path]:
+        """Return the files of the events, in order."""
+        names = takewhile(lambda path: path.exists(), (self.path / part_name(n) for n in count()))
+        return [*names] or [self.path / part_name(0)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,38 +65,52 @@ class About:
     """As in `Partition`."""
     note: str = ""
     """What the source says of itself."""
+    trial: TrialRows | None = None
+    """As in `Partition`."""
 
 
 def write_partition(
     found: DayOfEvents,
-    schema: Schema,
+    about: About,
     day: str,
-    source: str,
     events: Path,
     rejected: Path,
-    *,
-    teacher_ne: float | None = None,
-    note: str = "",
     corrections: Mapping[str, pl.DataFrame] | None = None,
-    trial: TrialRows | None = None,
 ) -> None:
     """Write a day's events and the rows set aside, each with its manifest, which repeats the source's note.
 
     Rows of amended days, by day, lie beside the events, which they are none of. The rows of a trial are named.
     """
-    reasons = _reasons(found.aside)
-    about: dict[str, Any] = {"source": source, **({"note": note} if note else {}), "counts": found.counts}
-    about |= {"reasons": reasons}
-    with artefact(rejected, "rejected", day, dict(about)) as folder:
-        found.aside.write_parquet(folder / _ASIDE)
-    about |= {"problems": found.problems, "schema": schema.to_json(), "columns": found.columns}
-    about |= {} if teacher_ne is None else {"teacher_ne": teacher_ne}
-    about |= {"corrections": {each: rows.height for each, rows in corrections.items()}} if corrections else {}
-    about |= {} if trial is None else {"trial": trial.to_json()}
-    with artefact(events, "events", day, about) as folder:
+
+    def write(folder: Path) -> tuple[DayOfEvents, About]:
+        for number, start in enumerate(range(0, max(found.events.height, 1), PART_ROWS)):
+            write_part(found.events.slice(start, PART_ROWS), folder / part_name(number))
+        return found, about
+
+    fill_partition(write, day, events, rejected, corrections)
+
+
+def fill_partition(
+    write: Callable[[Path], tuple[DayOfEvents, About]],
+    day: str,
+    events: Path,
+    rejected: Path,
+    corrections: Mapping[str, pl.DataFrame] | None = None,
+) -> None:
+    """Write what `write_partition` does; the events are written by a function that is given their folder."""
+    told: dict[str, Any] = {}
+    with artefact(events, "events", day, told) as folder:
         if corrections:
             pl.concat(corrections.values()).write_parquet(folder / _CORRECTIONS)
-        found.events.write_parquet(folder / _EVENTS, row_group_size=_ROW_GROUP)
+        found, about = write(folder)
+        told |= {"source": about.source, **({"note": about.note} if about.note else {}), "counts": found.counts}
+        told |= {"reasons": _reasons(found.aside)}
+        with artefact(rejected, "rejected", day, dict(told)) as beside:
+            found.aside.write_parquet(beside / _ASIDE)
+        told |= {"problems": found.problems, "schema": about.schema.to_json(), "columns": found.columns}
+        told |= {} if about.teacher_ne is None else {"teacher_ne": about.teacher_ne}
+        told |= {"corrections": {each: rows.height for each, rows in corrections.items()}} if corrections else {}
+        told |= {} if about.trial is None else {"trial": about.trial.to_json()}
 
 
 def open_partition(path: Path, day: str | None = None) -> Partition:

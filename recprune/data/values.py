@@ -1,6 +1,6 @@
 """From a source's column to a typed one: a value per row, or the reason why it is none."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -60,8 +60,18 @@ def _iso_time(text: pl.Expr) -> pl.Expr:
     return whole.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
 
 
-def feature_value(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
-    """Return a feature's typed values, named after it, and per row the reason why the value is none, or null."""
+class Typed(NamedTuple):
+    """A typed column, and why some of its values are none."""
+
+    value: pl.Expr
+    bad: pl.Expr
+    """Which rows have a value that is none, never null."""
+    reason: pl.Expr
+    """Text for such rows; the same of any other means nothing. It is long to make, and few rows need it."""
+
+
+def feature_value(raw: pl.DataFrame, feature: Feature) -> Typed:
+    """Return a feature's values, named after it."""
     if feature.pooling is not None:
         return _list(raw, feature)
     if feature.type == "numeric":
@@ -69,22 +79,18 @@ def feature_value(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr
     name = feature.name
     if feature.dtype == "int64":
         ident = column(raw, name, pl.Int64)
-        reason = pl.when(_given(raw, name) & ident.is_null()).then(_not("a whole number", raw, name))
-        return ident.fill_null(feature.missing).alias(name), reason
-    return column(raw, name, pl.String).fill_null(feature.missing).alias(name), pl.lit(None, dtype=pl.String)
+        bad, reason = _given(raw, name) & ident.is_null(), _not("a whole number", raw, name)
+        return Typed(ident.fill_null(feature.missing).alias(name), bad, reason)
+    return Typed(column(raw, name, pl.String).fill_null(feature.missing).alias(name), pl.lit(False), pl.lit(""))
 
 
-def _number(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
+def _number(raw: pl.DataFrame, feature: Feature) -> Typed:
     name, what = feature.name, {"number": "a number", "boolean": "true or false", "date": "a date"}[feature.reading]
     value = {"number": _real, "boolean": _boolean, "date": _days}[feature.reading](raw, name)
     whole = value.cast(pl.Float32)
-    reason: pl.Expr = (
-        pl.when(_given(raw, name) & value.is_null())
-        .then(_not(what, raw, name))
-        .when(whole.is_infinite())
-        .then(_not("finite", raw, name))
-    )
-    return whole.fill_null(float("nan")).alias(name), reason
+    unread = _given(raw, name) & value.is_null()
+    reason = pl.when(unread).then(_not(what, raw, name)).otherwise(_not("finite", raw, name))
+    return Typed(whole.fill_null(float("nan")).alias(name), unread | whole.is_infinite().fill_null(False), reason)
 
 
 def _real(raw: pl.DataFrame, name: str) -> pl.Expr:
@@ -106,20 +112,21 @@ def _days(raw: pl.DataFrame, name: str) -> pl.Expr:
     return instant(raw, name).dt.timestamp("us").cast(pl.Float64) / _DAY_US
 
 
-def _list(raw: pl.DataFrame, feature: Feature) -> tuple[pl.Expr, pl.Expr]:
+def _list(raw: pl.DataFrame, feature: Feature) -> Typed:
     """Return lists of ids without the missing ones; a missing list is empty."""
     name, dtype = feature.name, _DTYPES[feature.dtype]
     if name not in raw.columns:
-        return pl.lit([], dtype=pl.List(dtype)).alias(name), pl.lit(None, dtype=pl.String)
+        return Typed(pl.lit([], dtype=pl.List(dtype)).alias(name), pl.lit(False), pl.lit(""))
     found = raw.schema[name]
     lists = pl.col(name) if isinstance(found, pl.List | pl.Array) else pl.col(name).cast(pl.String)
     if not isinstance(found, pl.List | pl.Array):
         lists = lists.str.split(feature.separator)
     given = lists.cast(pl.List(pl.String)).list.eval(_there(pl.element(), str(feature.missing)))
     ids = given.cast(pl.List(dtype), strict=False)
-    reason = pl.when(ids.list.eval(pl.element().is_null()).list.any()).then(_not("a list of whole numbers", raw, name))
+    bad = ids.list.eval(pl.element().is_null()).list.any().fill_null(False)
     # a null list must not become a null; eval leaves it one
-    return pl.when(ids.is_null()).then(pl.lit([], dtype=pl.List(dtype))).otherwise(ids).alias(name), reason
+    value = pl.when(ids.is_null()).then(pl.lit([], dtype=pl.List(dtype))).otherwise(ids).alias(name)
+    return Typed(value, bad, _not("a list of whole numbers", raw, name))
 
 
 def _there(element: pl.Expr, missing: str) -> pl.Expr:

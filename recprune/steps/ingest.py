@@ -1,16 +1,18 @@
 """Ingest: one typed Parquet partition; rejected, duplicate and late rows set aside with a reason each."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import date as calendar_day
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from recprune.data.amendments import Amendment, amendment, changed_rows
-from recprune.data.events import DayOfEvents, read_events
+from recprune.data.events import DayOfEvents, read_events, write_events
 from recprune.data.exclusion import leave_out, parse_exclusion
-from recprune.data.partition import About, open_partition, read_again, write_partition
+from recprune.data.partition import About, fill_partition, open_partition, read_again, write_partition
 from recprune.data.sources.catalog import open_source
 from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch, Source
 from recprune.data.trial_rows import TrialRows
@@ -28,17 +30,22 @@ def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> Non
     Whatever the source delivers, or does not, is written down for `validate` to judge. A revision takes the events as
     they were stored, unless its plan says that they were amended, and leaves out what its plan names.
     """
-    trial = _trial_rows(day)
     told = read_plan(day)["revision"] if number_of(day) > 1 else {"of": None, "without": []}
     wanted = [parse_exclusion(text) for text in told["without"]]
+    also = _corrections(settings, day)
+    if told["of"] is None and not wanted:
+        fill_partition(partial(_write_source, settings, day), day, events, rejected, also)
+        return
     found, about = read_source(settings, day) if told["of"] is None else read_stored(told["of"])
     if wanted:
-        found = leave_out(found, wanted)
-    best = None if wanted or trial else about.teacher_ne  # which is that of all rows
-    also, schema, note = _corrections(settings, day), about.schema, about.note
-    write_partition(
-        found, schema, day, about.source, events, rejected, teacher_ne=best, note=note, corrections=also, trial=trial
-    )
+        found, about = leave_out(found, wanted), replace(about, teacher_ne=None)
+    write_partition(found, _with_trial(about, day), day, events, rejected, also)
+
+
+def _with_trial(about: About, day: str) -> About:
+    """Name the rows by which a trial chose the day's parent; the best NE, if any, is that of all rows."""
+    trial = _trial_rows(day)
+    return about if trial is None else replace(about, trial=trial, teacher_ne=None)
 
 
 def _trial_rows(day: str) -> TrialRows | None:
@@ -76,10 +83,20 @@ def read_amended(settings: Settings, day: str, name: str) -> tuple[Amendment, Da
 
 def read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
     """Return what the source delivers for a day now, typed and checked."""
+    return _read(settings, day, read_events)
+
+
+def _write_source(settings: Settings, day: str, folder: Path) -> tuple[DayOfEvents, About]:
+    """Write the events that the source delivers for a day as they come, and return all else."""
+    found, about = _read(settings, day, partial(write_events, folder=folder))
+    return found, _with_trial(about, day)
+
+
+def _read(settings: Settings, day: str, how: Callable[..., DayOfEvents]) -> tuple[DayOfEvents, About]:
     source = open_source(settings.ingest, settings.schema)
     date, schema = date_of(day), source.schema()
     missing: list[str] = []
-    found = read_events(_delivered(source.read(date), missing), schema, date, text=source.text)
+    found = how(_delivered(source.read(date), missing), schema, date, text=source.text)
     found.problems.extend(missing)
     best = None if missing else _best(source, date)
     return found, About(schema=schema, source=source.name, teacher_ne=best, note=source.note)

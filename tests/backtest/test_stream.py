@@ -9,7 +9,7 @@ import pytest
 from recprune.backtest.stream import Stream, decode, first_sizes, open_stream
 from recprune.data.events import read_events
 from recprune.data.features import FeatureSet
-from recprune.data.partition import write_partition
+from recprune.data.partition import About, write_partition
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError, SettingsError
@@ -29,13 +29,17 @@ def by_the_steps(source: SimulatorSource, days: list[str]) -> None:
     """Run the daily steps ingest and featurize over the days, after a parent without events."""
     schema, parent = source.schema(), "2023-12-31"
     nothing = read_events([], schema, date.fromisoformat(parent), text=False)
-    write_partition(nothing, schema, parent, "simulator", Path(f"events/{parent}"), Path(f"rejected/{parent}"))
+    write_partition(
+        nothing, About(schema=schema, source="simulator"), parent, Path(f"events/{parent}"), Path(f"rejected/{parent}")
+    )
     Vocabulary.empty(schema).save(Path(f"vocab/{parent}"), parent)
     with artefact(Path(f"features/{parent}"), "features", parent, {"tail_rows": 0}):
         pass
     for day in days:
         found = read_events(source.read(date.fromisoformat(day)), schema, date.fromisoformat(day), text=False)
-        write_partition(found, schema, day, "simulator", Path(f"events/{day}"), Path(f"rejected/{day}"))
+        write_partition(
+            found, About(schema=schema, source="simulator"), day, Path(f"events/{day}"), Path(f"rejected/{day}")
+        )
         write_json(Path(f"validation/{day}/verdict.json"), {"day": day, "verdict": "good", "sentence": "good"})
         featurize(
             PACKAGED, day=day, events=Path(f"events/{day}"), validation=Path(f"validation/{day}"),

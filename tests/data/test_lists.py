@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from recprune.data.features import FeatureSet, encode
-from recprune.data.partition import open_partition, write_partition
+from recprune.data.partition import About, open_partition, write_partition
 from recprune.data.profile import measure
 from recprune.data.schema import Schema, ids, many
 from recprune.data.vocabulary import NO_ID, Vocabulary
@@ -66,7 +66,7 @@ def test_a_feature_that_becomes_a_list_is_another_feature() -> None:
 
 def test_a_profile_counts_empty_lists_distinct_ids_and_rows_with_a_new_one() -> None:
     found = read([row(f"r{n}", genres=g) for n, g in enumerate([["a", "b"], ["a"], [], ["c", "a"]])], SCHEMA)
-    write_partition(found, SCHEMA, str(DAY), "made", Path("events"), Path("rejected"))
+    write_partition(found, About(schema=SCHEMA, source="made"), str(DAY), Path("events"), Path("rejected"))
     known = Vocabulary.empty(SCHEMA).learn(events(["a", "b"]), min_count=1)
     told = measure(open_partition(Path("events")), known, [])["categorical"]["genres"]
     assert {key: told[key] for key in ("missing", "unique", "new")} == {"missing": 0.25, "unique": 3, "new": 0.25}

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recprune.data.partition import open_partition, write_partition
+from recprune.data.partition import About, open_partition, write_partition
 from recprune.errors import DamagedArtefactError
 from recprune.files import artefact, manifest_digest, open_artefact
 from tests.makers import DAY, NOON, SCHEMA, day_of, read, row, stored, stream
@@ -53,7 +53,9 @@ def test_at_most_50_reasons_are_counted() -> None:
 
 
 def test_another_days_partition_is_refused() -> None:
-    write_partition(read([row("a")]), SCHEMA, "2024-01-05", "test", Path("events"), Path("rejected"))
+    write_partition(
+        read([row("a")]), About(schema=SCHEMA, source="test"), "2024-01-05", Path("events"), Path("rejected")
+    )
     with pytest.raises(DamagedArtefactError, match=r"^events: day is '2024-01-05', expected '2024-01-06'; "):
         open_partition(Path("events"), "2024-01-06")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recprune.data.partition import open_partition, write_partition
+from recprune.data.partition import About, open_partition, write_partition
 from recprune.data.trial_rows import TrialRows, counted
 from recprune.errors import DamagedArtefactError
 from tests.makers import DAY, SCHEMA, day_of, stream
@@ -64,11 +64,12 @@ def test_all_rows_count_where_no_trial_was(events: pl.DataFrame) -> None:
 def test_a_partition_names_them_and_what_is_no_such_rows_is_damage() -> None:
     found = day_of(stream(1, ROWS))
     chosen = TrialRows.of(found.events, TAIL, ROWS)
-    write_partition(found, SCHEMA, str(DAY), "test", Path("with"), Path("rejected"), trial=chosen)
-    write_partition(found, SCHEMA, str(DAY), "test", Path("without"), Path("rejected"))
+    about = About(schema=SCHEMA, source="test")
+    write_partition(found, replace(about, trial=chosen), str(DAY), Path("with"), Path("rejected"))
+    write_partition(found, about, str(DAY), Path("without"), Path("rejected"))
     assert open_partition(Path("with")).trial == chosen
     assert open_partition(Path("without")).trial is None
     for wrong in (replace(chosen, share=0.7), replace(chosen, before="noon"), replace(chosen, before="2024-01-05")):
-        write_partition(found, SCHEMA, str(DAY), "test", Path("wrong"), Path("rejected"), trial=wrong)
+        write_partition(found, replace(about, trial=wrong), str(DAY), Path("wrong"), Path("rejected"))
         with pytest.raises(DamagedArtefactError, match=r"^wrong/manifest\.json"):
             open_partition(Path("wrong"))

@@ -10,7 +10,7 @@ from typing import Any
 
 from recprune.daily.genesis import make_genesis
 from recprune.data.events import read_events
-from recprune.data.partition import write_partition
+from recprune.data.partition import About, write_partition
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.sources.source import Source
 from recprune.data.trial_rows import TrialRows
@@ -61,8 +61,8 @@ def ingest_and_featurize(day: str, parent: str, **simulator: Any) -> None:
 def featurize_day(source: Source, day: str, parent: str, trial: TrialRows | None = None) -> None:
     """Write the events and features of a day of a source, validation passed; a trial may have seen some of its rows."""
     found = read_events(source.read(date.fromisoformat(day)), source.schema(), date.fromisoformat(day), text=False)
-    events, rejected = Path(f"data/events/{day}"), Path(f"data/rejected/{day}")
-    write_partition(found, source.schema(), day, "simulator", events, rejected, trial=trial)
+    about = About(schema=source.schema(), source="simulator", trial=trial)
+    write_partition(found, about, day, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
     write_json(Path(f"reports/{day}/validation/verdict.json"), {"day": day, "verdict": "good", "sentence": "good"})
     featurize(
         small(), day=day, events=Path(f"data/events/{day}"), validation=Path(f"reports/{day}/validation"),

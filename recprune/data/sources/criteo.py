@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cached_property, partial
 
-import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from recprune.data.schema import Schema, ids, number
 from recprune.data.sources.access import refuse_machine
@@ -135,9 +134,10 @@ def in_order(name: str) -> list[tuple[int, str]]:
 
 
 def _with_time(batch: RawBatch, day: date, sent: int) -> RawBatch:
-    numbers = sent + np.arange(batch.rows.num_rows, dtype=np.int64)
-    midnight = datetime.combine(day, time(), UTC).replace(tzinfo=None)
-    times = np.datetime64(midnight, "us") + numbers.astype("timedelta64[us]")
-    rows = batch.rows.append_column("time", pa.array(times, pa.timestamp("us", "UTC")))
-    rows = rows.append_column("row", pa.array([f"{day}-{n}" for n in numbers.tolist()], pa.string()))
+    numbers = pl.int_range(sent, sent + batch.rows.num_rows, dtype=pl.Int64, eager=True)
+    midnight = pl.lit(datetime.combine(day, time(), UTC)).cast(pl.Datetime("us", "UTC"))
+    made = pl.select(time=midnight + numbers.cast(pl.Duration("us")), row=f"{day}-" + numbers.cast(pl.String))
+    rows = batch.rows
+    for name in made.columns:
+        rows = rows.append_column(name, made[name].to_arrow(compat_level=pl.CompatLevel.newest()))
     return RawBatch(rows=rows, lines=batch.lines, broken=batch.broken)

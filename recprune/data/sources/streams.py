@@ -66,7 +66,7 @@ def open_bytes(name: str) -> Iterator[io.BufferedReader]:
         yield plain
 
 
-def as_text(plain: io.BufferedIOBase) -> TextIO:
+def as_text(plain: io.BufferedReader | io.BytesIO) -> TextIO:
     """Return the text of bytes, as `open_text` does."""
     return io.TextIOWrapper(plain, encoding="utf-8", errors="surrogateescape", newline="")
 
@@ -94,7 +94,7 @@ class Blocks:
         while read := self._ahead():
             end = read.rfind(b"\n") + 1
             if end:
-                block, self._rest = self._rest + read[:end], read[end:]
+                block, self._rest = b"".join((self._rest, memoryview(read)[:end])), read[end:]
                 return block
             self._rest += read
             if len(self._rest) > LONGEST_LINE:

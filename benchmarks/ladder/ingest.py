@@ -1,0 +1,91 @@
+"""Ingest beside Polars reading the same file: `python -m benchmarks.ladder.ingest [ROWS]`.
+
+A Criteo-layout file of the simulator, plain and gzip. Ours types every row, sets aside what cannot be used, finds
+duplicates and writes Parquet with its manifest; Polars only reads, and guesses the types. Each run is a process of its
+own, by turns.
+"""
+
+import gzip
+import shutil
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from benchmarks.ladder.table import Row, measure, middle, show, work
+from recprune.data.events import DayOfEvents, write_events
+from recprune.data.partition import About, fill_partition
+from recprune.data.sources.criteo import CriteoSource
+from recprune.data.sources.file_settings import CriteoSettings
+
+ROWS, TURNS = 5_000_000, 3
+GOAL, MEMORY = 0.8, 1500.0
+
+
+def main() -> None:
+    """Print the table."""
+    if work({"ours": ours, "polars": polars}):
+        return
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    show(f"ingest, {rows:,} rows", rungs(rows))
+
+
+def rungs(rows: int) -> list[Row]:
+    """Measure; returns the rows of the ladder."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for path in files(Path(folder), rows):
+            costs = {name: [measure(__spec__.name, name, str(path))] for name in ("polars", "ours")}
+            for _ in range(TURNS - 1):
+                for name, seen in costs.items():
+                    seen.append(measure(__spec__.name, name, str(path)))
+            theirs, mine = middle(costs["polars"]), middle(costs["ours"])
+            what = f"ingest, {path.suffix.removeprefix('.')}"
+            read = f"Polars reads {rows / theirs.wall:,.0f} rows/s"
+            found.append(Row(what, f"{rows / mine.wall:,.0f} rows/s", read, theirs.wall / mine.wall, f"≥ {GOAL}"))
+            cpu = f"Polars {1e6 * theirs.cpu / rows:.2f} s"
+            share = theirs.cpu / mine.cpu
+            found.append(Row(f"{what}, CPU of 1M rows", f"{1e6 * mine.cpu / rows:.2f} s", cpu, share, "–"))
+            peak = f"Polars {theirs.peak:,.0f} MB"
+            found.append(
+                Row(f"{what}, peak memory", f"{mine.peak:,.0f} MB", peak, mine.peak / theirs.peak, "≤ 1500 MB")
+            )
+    return found
+
+
+def files(folder: Path, rows: int) -> list[Path]:
+    """Write the rows, plain and packed."""
+    plain, packed = folder / "rows.tsv", folder / "rows.gz"
+    days = max(1, rows // 1_000_000)
+    command = [sys.executable, "-m", "recprune", "simulate", str(plain), "--days", str(days)]
+    subprocess.run([*command, "--rows", str(rows // days)], check=True, capture_output=True)
+    with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as out:
+        shutil.copyfileobj(source, out, 1 << 20)
+    return [plain, packed]
+
+
+def polars(path: str) -> None:
+    """Read the file."""
+    pl.read_csv(path, separator="\t", has_header=False)
+
+
+def ours(path: str) -> None:
+    """Take the file as a day, from bytes to the artefact."""
+    source = CriteoSource(CriteoSettings(path=path))
+    day, _ = source.span()
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
+        events, rejected = Path(folder) / "events", Path(folder) / "rejected"
+        fill_partition(partial(_write, source), str(day), events, rejected)
+
+
+def _write(source: CriteoSource, folder: Path) -> tuple[DayOfEvents, About]:
+    day, schema = source.span()[0], source.schema()
+    found = write_events(source.read(day), schema, day, folder, text=True)
+    return found, About(schema=schema, source=source.name)
+
+
+if __name__ == "__main__":
+    main()
