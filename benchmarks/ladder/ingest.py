@@ -37,7 +37,7 @@ def rungs(rows: int) -> list[Row]:
     """Measure; returns the rows of the ladder."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for path in files(Path(folder), rows):
+        for path in criteo_files(Path(folder), rows):
             costs = {name: [measure(__spec__.name, name, str(path))] for name in ("polars", "ours")}
             for _ in range(TURNS - 1):
                 for name, seen in costs.items():
@@ -56,7 +56,7 @@ def rungs(rows: int) -> list[Row]:
     return found
 
 
-def files(folder: Path, rows: int) -> list[Path]:
+def criteo_files(folder: Path, rows: int) -> list[Path]:
     """Write the rows, plain and packed."""
     plain, packed = folder / "rows.tsv", folder / "rows.gz"
     days = max(1, rows // 1_000_000)
@@ -72,13 +72,13 @@ def polars(path: str) -> None:
     pl.read_csv(path, separator="\t", has_header=False)
 
 
-def ours(path: str) -> None:
-    """Take the file as a day, from bytes to the artefact."""
+def ours(path: str, to: str | None = None) -> None:
+    """Take the file as a day, from bytes to the artefact, which is kept if there is a folder for it."""
     source = CriteoSource(CriteoSettings(path=path))
     day, _ = source.span()
-    with tempfile.TemporaryDirectory(dir=Path(path).parent) as folder:
-        events, rejected = Path(folder) / "events", Path(folder) / "rejected"
-        fill_partition(partial(_write, source), str(day), events, rejected)
+    with tempfile.TemporaryDirectory(dir=Path(path).parent) as aside:
+        folder = Path(to or aside)
+        fill_partition(partial(_write, source), str(day), folder / "events", folder / "rejected")
 
 
 def _write(source: CriteoSource, folder: Path) -> tuple[DayOfEvents, About]:

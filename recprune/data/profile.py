@@ -31,12 +31,11 @@ def measure(partition: Partition, vocabulary: Vocabulary, earlier: Sequence[Prof
         earlier: the good profiles before; the newest one that has a number gives its bin edges.
     """
     schema, rows = partition.schema, partition.scan()
-    known = vocabulary.tables
     asked = [pl.len().alias("rows"), pl.col("label").mean().alias("base_rate")]
     for feature in schema.numeric:
         asked += _numeric_measures(feature.name)
     for feature in schema.categorical:
-        asked += _categorical_measures(feature, vocabulary if feature.name in known else None)
+        asked += _categorical_measures(feature, vocabulary)
     found = rows.select(asked).collect(engine="streaming").row(0, named=True)
     read = max(partition.counts["read"], 1)
     return {
@@ -45,7 +44,7 @@ def measure(partition: Partition, vocabulary: Vocabulary, earlier: Sequence[Prof
         "base_rate": found["base_rate"],
         "shares": {kind: partition.counts[kind] / read for kind in ("rejected", "duplicate", "late")},
         "numeric": {f.name: _numeric(rows, f.name, found, earlier) for f in schema.numeric},
-        "categorical": {f.name: _categorical(rows, f, found) for f in schema.categorical},
+        "categorical": {f.name: _categorical(rows, f, found, vocabulary) for f in schema.categorical},
     }
 
 
@@ -66,14 +65,19 @@ def _numeric_measures(name: str) -> list[pl.Expr]:
     ]
 
 
-def _categorical_measures(feature: Feature, vocabulary: Vocabulary | None) -> list[pl.Expr]:
+def _categorical_measures(feature: Feature, vocabulary: Vocabulary) -> list[pl.Expr]:
     name, value = feature.name, pl.col(feature.name)
     missing = value == feature.missing if feature.pooling is None else value.list.len() == 0
-    one_by_one = value if feature.pooling is None else value.explode().drop_nulls()
-    measures = [missing.mean().alias(f"{name}/missing"), one_by_one.n_unique().alias(f"{name}/unique")]
-    if vocabulary is not None and len(vocabulary.tables[name]):
+    measures = [missing.mean().alias(f"{name}/missing")]
+    if feature.pooling is not None and _known(feature, vocabulary) is not None:
         measures.append(vocabulary.unseen(name).mean().alias(f"{name}/new"))
     return measures
+
+
+def _known(feature: Feature, vocabulary: Vocabulary) -> pl.DataFrame | None:
+    """Return the ids that were seen before, if any were."""
+    table = vocabulary.tables.get(feature.name)
+    return table if table is not None and len(table) else None
 
 
 def _numeric(rows: pl.LazyFrame, name: str, found: Mapping[str, Any], earlier: Sequence[Profile]) -> Profile:
@@ -100,17 +104,21 @@ def _bin(value: pl.Expr, edges: Sequence[float]) -> pl.Expr:
     return pl.sum_horizontal([(value > edge).cast(pl.Int32) for edge in (*edges, math.inf)])
 
 
-def _categorical(rows: pl.LazyFrame, feature: Feature, found: Mapping[str, Any]) -> Profile:
+def _categorical(rows: pl.LazyFrame, feature: Feature, found: Mapping[str, Any], vocabulary: Vocabulary) -> Profile:
     name = pl.col(feature.name)
     ids = rows.select(name, "label")
     ids = ids if feature.pooling is None else ids.explode(feature.name).filter(name.is_not_null())
-    counted = ids.group_by(name.cast(pl.String).alias("id")).agg(pl.len(), pl.col("label").mean().alias("rate"))
-    top = counted.sort(["len", "id"], descending=[True, False]).head(TOP).collect()
-    total = max(found["rows"], 1)
+    grouped = ids.group_by(name.alias("id")).agg(pl.len(), pl.col("label").mean().alias("rate"))
+    counted = grouped.collect(engine="streaming")
+    top = counted.with_columns(pl.col("id").cast(pl.String)).top_k(TOP, by=["len", "id"], reverse=[False, True])
+    top = top.sort(["len", "id"], descending=[True, False])
+    total, known, new = max(found["rows"], 1), _known(feature, vocabulary), found.get(f"{feature.name}/new")
+    if known is not None and feature.pooling is None:
+        new = counted.join(known, on="id", how="anti")["len"].sum() / total if found["rows"] else None
     return {
         "missing": found[f"{feature.name}/missing"],
-        "unique": found[f"{feature.name}/unique"],
-        "new": found.get(f"{feature.name}/new"),
+        "unique": counted.height,
+        "new": new,
         "top": {ident: count / total for ident, count, _ in top.iter_rows()},
         "rates": {ident: rate for ident, _, rate in top.iter_rows()},
     }
