@@ -63,6 +63,10 @@ export AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE=$home/passwords.json
 export AIRFLOW__CORE__EXECUTION_API_SERVER_URL=$url/execution/
 # A part that finds the database locked waits a minute, not five seconds, after which it would end.
 export AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="sqlite:///$home/airflow.db?timeout=60"
+# A task waits longer than that for its answer, not five seconds; and asks for minutes, not ten seconds, while nobody
+# answers: after a stop in the middle of a step the scheduler begins it again before the API server listens.
+export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT=90
+export AIRFLOW__WORKERS__EXECUTION_API_RETRIES=10
 export AIRFLOW__LOGGING__BASE_LOG_FOLDER=$home/logs
 export AIRFLOW__API__HOST=127.0.0.1
 export AIRFLOW__API__PORT=$port
