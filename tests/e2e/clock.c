@@ -1,4 +1,4 @@
-/* A wall clock that jumps: adds the seconds that a mapped file holds to every reading of it, in any program that is
+/* A wall clock that is wrong: adds the seconds that a mapped file holds to every reading of it, in any program that is
    started with this library preloaded (python, dvc, git). Monotonic clocks and the times of files stay as they are. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -12,7 +12,7 @@
 static volatile long *offset;
 
 __attribute__((constructor)) static void begin(void) {
-    const char *path = getenv("JUMPING_CLOCK");
+    const char *path = getenv("CLOCK_OFFSET");
     int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return;
     void *found = mmap(NULL, sizeof(long), PROT_READ, MAP_SHARED, file, 0);

@@ -3,12 +3,13 @@
 The story is told once, by the fixture ``story``, the way a user meets it; each test then looks at one part.
 It counts in days before today (UTC), because the scheduler itself chooses yesterday:
 
-    switch the DAG on    yesterday, scheduled      fails in plan: four days are missing
-    backfill             5, 4 and 3 days ago       promoted, quarantined (a column is gone), promoted
-    backfill             2 days ago                held (the settings allow no bundle that large)
+    switch the DAG on    5 days ago, scheduled     held (the settings allow no bundle that large)
+    pause the DAG        for three days: Airflow's clock stood at four days ago, and now stands at today
+    switch it on again   yesterday, scheduled      fails in plan: three days are missing
+    backfill             4, 3 and 2 days ago       quarantined (a column is gone), promoted, promoted
     clear the failure    yesterday, scheduled      now goes through
     trigger by hand      without a day (as the web interface does, and without any date), and with one
-    both at once         5 days ago, by hand and cleared
+    both at once         3 days ago, by hand and cleared
 
 What the scheduler started is recorded by a command in front of `recprune`, which writes down day and step.
 """
@@ -49,6 +50,7 @@ from tests.e2e.airflows import (
     until,
 )
 from tests.e2e.browser import CHROMIUM, Browser
+from tests.e2e.clocks import DAY, Clock
 from tests.e2e.workspaces import change_settings, git, read
 
 pytestmark = pytest.mark.e2e
@@ -64,12 +66,12 @@ class Airflow(Api):
         self.home, self.workspace = home, workspace
         self.output = home.with_suffix(".out")
 
-    def start(self) -> None:
+    def start(self, **more: str) -> None:
         """Start it, wait until it says that it is ready, and log in with what it says."""
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
                 [SCRIPT, self.workspace.folder],
-                env=environment(self.home, RECPRUNE_COMMAND=str(self.workspace.command)),
+                env=environment(self.home, RECPRUNE_COMMAND=str(self.workspace.command), **more),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -104,8 +106,8 @@ class Chapter:
     started: list[tuple[str, str]]
     log: str = ""
 
-    def named(self, state: str, run: int = 0) -> set[str]:
-        return {name for name, task in self.tasks[run].items() if task["state"] == state}
+    def named(self, state: str) -> set[str]:
+        return {name for name, task in self.tasks[0].items() if task["state"] == state}
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +122,10 @@ def workspace(folder):
 
 @pytest.fixture(scope="module")
 def airflow(folder, workspace):
-    airflow = Airflow(folder / "home", workspace)
-    airflow.start()
+    """Airflow as it runs four days ago; the story brings it to today."""
+    clock, airflow = Clock(folder), Airflow(folder / "home", workspace)
+    clock.set(-4 * DAY)
+    airflow.start(**clock.environment)
     yield airflow
     if airflow.process.poll() is None:
         airflow.stop()
@@ -151,56 +155,72 @@ def story(airflow, workspace):
     def trigger(when, **conf):
         return "POST", f"{DAG}/dagRuns", {"logical_date": when, "conf": conf}
 
-    (scheduled,) = chapter("switched on", 1, ("PATCH", DAG, {"is_paused": False}))
-    chapters["switched on"].log = airflow.log(scheduled, "plan")
-    oldest, *_ = chapter("backfill", 3, backfill(ago(5), ago(3)))
+    def switch(on):
+        return "PATCH", DAG, {"is_paused": not on}
+
     change_settings(workspace.folder, {"gate": {"max_megabytes": 1e-6}})
-    chapter("held", 1, backfill(ago(2), ago(2)))
+    chapter("switched on", 1, switch(True))
     change_settings(workspace.folder, {"gate": {"max_megabytes": 1000.0}})
+    airflow.call(*switch(False))
+    airflow.stop()
+    airflow.start()
+    (scheduled,) = chapter("paused", 1, switch(True))
+    chapters["paused"].log = airflow.log(scheduled, "plan")
+    _, passed, _ = chapter("backfill", 3, backfill(ago(4), ago(2)))
     chapter("cleared", 1, clear(scheduled), anew=[scheduled["dag_run_id"]])
     chapter("by hand, now", 1, trigger(datetime.now(UTC).isoformat()))
     chapter("by hand, undated", 1, trigger(None))
-    chapter("by hand, a day", 1, trigger(None, day=ago(5)))
-    chapter("at once", 2, clear(oldest), trigger(None, day=ago(5)), anew=[oldest["dag_run_id"]])
+    chapter("by hand, a day", 1, trigger(None, day=ago(3)))
+    chapter("at once", 2, clear(passed), trigger(None, day=ago(3)), anew=[passed["dag_run_id"]])
     return chapters
 
 
-def test_a_scheduled_run_processes_yesterday(story):
-    chapter = story["cleared"]
-    yesterday = chapter.runs[0]["data_interval_start"][:10]
+@pytest.mark.parametrize(("name", "day", "done"), [("switched on", 5, HELD), ("cleared", 1, PASSED)])
+def test_a_scheduled_run_processes_the_day_before_it(story, name, day, done):
+    chapter = story[name]
+    assert chapter.runs[0]["data_interval_start"][:10] == ago(day)
     assert chapter.runs[0]["run_type"] == "scheduled"
     assert chapter.runs[0]["state"] == "success"
-    assert chapter.started == steps(yesterday, PASSED)
+    assert chapter.started == steps(ago(day), done)
 
 
-def test_a_run_whose_parent_is_missing_fails_with_a_sentence(story):
-    chapter = story["switched on"]
+def test_after_a_pause_only_the_last_day_is_run_and_it_names_those_that_lack(airflow, story):
+    scheduled = [run for run in airflow.runs().values() if run["run_type"] == "scheduled"]
+    assert sorted(run["data_interval_start"][:10] for run in scheduled) == [ago(5), ago(1)]
+    chapter = story["paused"]
     assert chapter.runs[0]["state"] == "failed"
     assert chapter.named("failed") == {"plan"}
     assert chapter.named("upstream_failed") == {*PASSED, "validated", "gated"} - {"plan"}
-    assert [step for _, step in chapter.started] == ["plan"]
-    missing = ", ".join(ago(days) for days in (5, 4, 3, 2))
+    assert chapter.started == [(ago(1), "plan")]
+    missing = ", ".join(ago(days) for days in (4, 3, 2))
     assert f"error: {ago(1)} cannot be planned: {missing} before it have no verdict" in chapter.log
-    assert f"Run first: recprune run --from {ago(5)} --to {ago(2)}" in chapter.log
+    assert f"Run first: recprune run --from {ago(4)} --to {ago(2)}" in chapter.log
 
 
 def test_a_backfill_processes_each_of_its_days_in_order(story):
     chapter = story["backfill"]
     assert [run["run_type"] for run in chapter.runs] == ["backfill"] * 3
     assert [run["state"] for run in chapter.runs] == ["success"] * 3
-    assert chapter.started == [*steps(ago(5), PASSED), *steps(ago(4), QUARANTINED), *steps(ago(3), PASSED)]
+    assert chapter.started == [*steps(ago(4), QUARANTINED), *steps(ago(3), PASSED), *steps(ago(2), PASSED)]
+
+
+def test_each_day_around_a_pause_is_learned_once_from_the_last_that_was_learned(story, workspace):
+    started = [each for name in ("switched on", "paused", "backfill", "cleared") for each in story[name].started]
+    assert [day for day, step in started if step == "train"] == [ago(days) for days in (5, 3, 2, 1)]
+    parents = {days: read(workspace.folder, f"plans/{ago(days)}.json")["parent"] for days in (5, 4, 3, 2, 1)}
+    assert parents == {5: ago(6), 4: ago(5), 3: ago(5), 2: ago(3), 1: ago(2)}
 
 
 def test_a_quarantined_day_is_stored_and_reported_and_not_learned(story):
     chapter = story["backfill"]
-    assert chapter.named("success", run=1) == {*QUARANTINED, "validated"}
-    assert chapter.named("skipped", run=1) == {*PASSED, "gated"} - {*QUARANTINED}
+    assert chapter.named("success") == {*QUARANTINED, "validated"}
+    assert chapter.named("skipped") == {*PASSED, "gated"} - {*QUARANTINED}
 
 
 def test_a_held_day_is_stored_and_reported_and_not_promoted(story):
-    chapter = story["held"]
+    chapter = story["switched on"]
     assert chapter.runs[0]["state"] == "success"
-    assert chapter.started == steps(ago(2), HELD)
+    assert chapter.started == steps(ago(5), HELD)
     assert chapter.named("skipped") == {"promote"}
 
 
@@ -209,7 +229,7 @@ def test_the_workspace_holds_what_airflow_shows(story, workspace):
     tags = git(workspace.folder, "tag", "--list", "day/*")
     assert tags.split() == [f"day/{ago(days)}" for days in (6, 5, 4, 3, 2, 1)]  # the first is genesis
     history = (workspace.folder / "registry" / "history.jsonl").read_text().splitlines()
-    assert [json.loads(line)["day"] for line in history[1:]] == [ago(5), ago(3), ago(1)]
+    assert [json.loads(line)["day"] for line in history[1:]] == [ago(3), ago(2), ago(1)]
 
 
 @pytest.mark.parametrize("name", ["by hand, now", "by hand, undated"])
@@ -223,13 +243,13 @@ def test_a_manual_run_without_a_day_processes_the_last_whole_day(story, name):
 def test_a_manual_run_with_a_day_processes_that_day(story):
     chapter = story["by hand, a day"]
     assert chapter.runs[0]["state"] == "success"
-    assert chapter.started == steps(ago(5), PASSED)
+    assert chapter.started == steps(ago(3), PASSED)
 
 
 def test_two_runs_at_once_wait_for_one_another(story):
     chapter = story["at once"]
     assert [run["state"] for run in chapter.runs] == ["success"] * 2
-    assert sorted(chapter.started) == sorted(2 * steps(ago(5), PASSED))
+    assert sorted(chapter.started) == sorted(2 * steps(ago(3), PASSED))
     assert {task["try_number"] for tasks in chapter.tasks for task in tasks.values()} <= {1, 2}
     started, ended = (
         [task[when] for tasks in chapter.tasks for task in tasks.values()] for when in ("start_date", "end_date")
@@ -329,14 +349,14 @@ def test_a_browser_logs_in_sees_the_page_and_goes_to_a_task_and_back(airflow, st
 
 
 def test_a_failure_is_told_with_who_serves_and_what_to_do(story):
-    log = story["switched on"].log
+    log = story["paused"].log
     assert f"What happened: plan of {ago(1)} failed: {ago(1)} cannot be planned: " in log
     assert "In production: champion " in log
     assert "Then clear `plan` in Airflow: the day goes on there." in log
 
 
 def test_a_task_s_log_ends_with_what_the_step_came_to(airflow, story):
-    run = story["backfill"].runs[2]
+    run = story["backfill"].runs[1]
     for step in ("train", "gate", "store"):
         before, _, table = airflow.log(run, step).partition(f"--- {ago(3)} {step} ---")
         assert f"{ago(3)} {step}: " in before
@@ -401,7 +421,7 @@ def test_it_listens_on_this_machine_only(airflow):
 )
 def test_a_stop_in_the_middle_orphans_nothing_and_the_next_start_goes_on(airflow, workspace, story, sign, hangs):
     """In the middle of a command that hangs, on a stored day; and of a real training, on a new one."""
-    day = ago(5) if hangs else ago(0)
+    day = ago(3) if hangs else ago(0)
     known, before = set(airflow.runs()), len(workspace.started())
     workspace.stall("train" if hangs else None)
     airflow.call("POST", f"{DAG}/dagRuns", {"logical_date": None, "conf": {"day": day}})
