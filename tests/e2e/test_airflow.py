@@ -8,8 +8,8 @@ It counts in days before today (UTC), because the scheduler itself chooses yeste
     switch it on again   yesterday, scheduled      fails in plan: three days are missing
     backfill             4, 3 and 2 days ago       quarantined (a column is gone), promoted, promoted
     clear the failure    yesterday, scheduled      now goes through
-    trigger by hand      without a day (as the web interface does, and without any date), and with one
-    both at once         3 days ago, by hand and cleared
+    trigger by hand      without a day (as the web interface does, and without any date)
+    both at once         3 days ago, by hand with that day, and cleared
 
 What the scheduler started is recorded by a command in front of `recprune`, which writes down day and step.
 """
@@ -170,7 +170,6 @@ def story(airflow, workspace):
     chapter("cleared", 1, clear(scheduled), anew=[scheduled["dag_run_id"]])
     chapter("by hand, now", 1, trigger(datetime.now(UTC).isoformat()))
     chapter("by hand, undated", 1, trigger(None))
-    chapter("by hand, a day", 1, trigger(None, day=ago(3)))
     chapter("at once", 2, clear(passed), trigger(None, day=ago(3)), anew=[passed["dag_run_id"]])
     return chapters
 
@@ -241,9 +240,10 @@ def test_a_manual_run_without_a_day_processes_the_last_whole_day(story, name):
 
 
 def test_a_manual_run_with_a_day_processes_that_day(story):
-    chapter = story["by hand, a day"]
-    assert chapter.runs[0]["state"] == "success"
-    assert chapter.started == steps(ago(3), PASSED)
+    chapter = story["at once"]
+    (asked,) = [run for run in chapter.runs if run["run_type"] == "manual"]
+    assert (asked["conf"], asked["state"]) == ({"day": ago(3)}, "success")
+    assert {day for day, _ in chapter.started} == {ago(3)}
 
 
 def test_two_runs_at_once_wait_for_one_another(story):
