@@ -1,7 +1,6 @@
 """A wall clock that jumps a year back and forth, between steps and within them, for python, dvc and git alike."""
 
 import random
-import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.clocks import DAY, Clock
-from tests.e2e.workspaces import FIRST, SECOND, digests, git, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import SECOND, digests, git, read, recprune
 
 pytestmark = pytest.mark.e2e
 
@@ -67,13 +67,9 @@ def test_the_clock_does_jump(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_day_under_a_jumping_clock_ends_in_the_bytes_of_any_other(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    stored: Stored, clock: Clock, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    workspace = make_workspace(tmp_path / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
-    whole = tmp_path / "whole"
-    shutil.copytree(workspace, whole, symlinks=True)
-    recprune("run", "--day", SECOND, cwd=whole)
+    workspace, whole = stored(tmp_path / "w"), stored(tmp_path / "whole", days=2)
     with jumping(clock, monkeypatch) as jumps:
         recprune("run", "--day", SECOND, cwd=workspace)
         told = recprune("status", cwd=workspace) + recprune("doctor", cwd=workspace)

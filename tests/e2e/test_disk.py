@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from recprune.daily.run import STEPS
-from tests.e2e.workspaces import FIRST, SECOND, digests, git, make_workspace, read, recprune, run
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import SECOND, digests, git, read, recprune, run
 
 pytestmark = pytest.mark.e2e
 
@@ -36,20 +36,13 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def one_day(disk: Path) -> Path:
-    workspace = make_workspace(disk / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
-    return workspace
+def one_day(disk: Path, stored: Stored) -> Path:
+    return stored(disk / "w")
 
 
 @pytest.fixture(scope="module")
-def expected(one_day: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    whole = tmp_path_factory.mktemp("undisturbed") / "w"
-    shutil.copytree(one_day, whole, symlinks=True)
-    config = whole / ".dvc/config"
-    config.write_text(config.read_text().replace(str(one_day / "remote"), str(whole / "remote")))
-    recprune("run", "--day", SECOND, cwd=whole)
-    return digests(whole)
+def expected(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return digests(stored(tmp_path_factory.mktemp("undisturbed") / "w", days=2))
 
 
 def fill(disk: Path, left: int) -> Path:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from recprune.environment import environment
-from tests.e2e.workspaces import FIRST, SECOND, digests, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, digests, read
 
 pytestmark = pytest.mark.e2e
 
@@ -19,9 +20,8 @@ TOLERANCE = 0.002
 """Relative NE that another CPU class or library version may move."""
 
 
-def test_two_simulator_days_are_the_golden_ones(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "w")
-    recprune("run", "--from", FIRST, "--to", SECOND, cwd=workspace, code=(0, 3))
+def test_two_simulator_days_are_the_golden_ones(stored: Stored, tmp_path: Path) -> None:
+    workspace = stored(tmp_path / "w", days=2)
     found = {
         "environment": {key: value for key, value in environment(2).items() if key != "libraries"},
         "ne": {day: read(workspace, f"reports/{day}/evaluation.json")["next_day"]["ne"] for day in (FIRST, SECOND)},

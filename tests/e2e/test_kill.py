@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,34 +11,21 @@ from pathlib import Path
 import pytest
 
 from recprune.versioning.pipeline import STAGES
-from tests.e2e.workspaces import FIRST, SECOND, digests, git, holder, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, digests, git, holder, read, recprune
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("undisturbed") / "w"
+def undisturbed(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose second day was run by one command; the second one has a real parent."""
+    return stored(tmp_path_factory.mktemp("undisturbed") / "w", days=2)
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace whose first day was run: the second one has a real parent."""
-    workspace = make_workspace(tmp_path_factory.mktemp("start") / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
-    return workspace
-
-
-@pytest.fixture(scope="module")
-def expected(start: Path, undisturbed: Path) -> dict[str, str]:
-    shutil.copytree(start, undisturbed, symlinks=True)
-    recprune("run", "--day", SECOND, cwd=undisturbed, code=(0, 3))
+def expected(undisturbed: Path) -> dict[str, str]:
     return digests(undisturbed)
-
-
-def copy(start: Path, to: Path) -> Path:
-    shutil.copytree(start, to, symlinks=True)
-    return to
 
 
 def dvc_above(pid: int) -> int:
@@ -68,9 +54,9 @@ def run_and_kill(workspace: Path, stage: str, victim: str) -> str:
 
 @pytest.mark.parametrize("victim", ["step", "dvc", "wrapper"])
 def test_a_day_killed_in_every_step_ends_in_the_same_bytes(
-    start: Path, expected: dict[str, str], tmp_path: Path, victim: str
+    stored: Stored, expected: dict[str, str], tmp_path: Path, victim: str
 ) -> None:
-    workspace = copy(start, tmp_path / "w")
+    workspace = stored(tmp_path / "w")
     for stage in STAGES:
         printed = run_and_kill(workspace, stage, victim)
         if victim == "step":
@@ -81,11 +67,10 @@ def test_a_day_killed_in_every_step_ends_in_the_same_bytes(
 
 
 def test_a_day_killed_between_any_two_parts_of_store_and_promote_is_finished(
-    start: Path, expected: dict[str, str], tmp_path: Path
+    undisturbed: Path, expected: dict[str, str]
 ) -> None:
     """The states that a kill can leave are made by undoing the parts one by one, last part first."""
-    workspace = copy(start, tmp_path / "w")
-    recprune("run", "--day", SECOND, cwd=workspace, code=(0, 3))
+    workspace = undisturbed
     passed = read(workspace, f"reports/{SECOND}/gate.json")["verdict"] == "passed"
     assert passed, "the second day must be promoted for this test to say something"
     log = git(workspace, "log", "--format=%s").splitlines()

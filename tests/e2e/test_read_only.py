@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import FIRST, SECOND, digests, make_workspace, recprune, run
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, digests, recprune, run
 
 pytestmark = pytest.mark.e2e
 
@@ -24,10 +25,9 @@ WRITING = (
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def workspace(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A workspace after its first day, mounted to be read."""
-    made = make_workspace(tmp_path_factory.mktemp("written") / "w")
-    recprune("run", "--day", FIRST, cwd=made)
+    made = stored(tmp_path_factory.mktemp("written") / "w")
     (made / ".recprune/reserve").unlink()
     (made / "reports/index.html").unlink()
     seen = tmp_path_factory.mktemp("read")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import FIRST, SECOND, make_workspace, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, recprune
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def one_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = make_workspace(tmp_path_factory.mktemp("one") / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
+def one_day(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = stored(tmp_path_factory.mktemp("one") / "w")
     recprune("run", "--day", SECOND, "--only", "plan", cwd=workspace)
     recprune("run", "--day", SECOND, "--only", "ingest", cwd=workspace)
     return workspace
