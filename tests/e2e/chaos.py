@@ -30,6 +30,8 @@ import psutil
 from recprune.daily.run import STEPS
 from tests.e2e.workspaces import FIRST, SECOND, digests, git, make_workspace, recprune
 
+START = "start"
+"""The folder of the workspace whose first day was run; made if it is not there."""
 BEGIN = "begin"
 """The time before the first step is told."""
 PR_SET_CHILD_SUBREAPER = 36
@@ -104,9 +106,11 @@ class Running:
 
 
 def undisturbed(folder: Path) -> Start:
-    """Make the workspace of the first day, and run the second one in a copy of it."""
-    workspace = make_workspace(folder / "start")
-    recprune("run", "--day", FIRST, cwd=workspace)
+    """Run the second day in a copy of the workspace of the first."""
+    workspace = folder / START
+    if not workspace.exists():
+        make_workspace(workspace)
+        recprune("run", "--day", FIRST, cwd=workspace)
     whole = folder / "undisturbed"
     shutil.copytree(workspace, whole, symlinks=True)
     running = Running.of(whole)

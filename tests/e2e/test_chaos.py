@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.chaos import PLACES, Kill, differences, run, table
+from tests.e2e.chaos import PLACES, START, Kill, differences, run, table
+from tests.e2e.templates import Stored
 
 pytestmark = pytest.mark.e2e
 
 
-def test_ten_kills_at_random_instants_end_in_the_same_bytes(tmp_path: Path) -> None:
+def test_ten_kills_at_random_instants_end_in_the_same_bytes(stored: Stored, tmp_path: Path) -> None:
+    stored(tmp_path / START)
     said: list[str] = []
     kills, wrong = run(10, 2024, tmp_path, said.append)
     assert wrong == []
