@@ -21,7 +21,7 @@ PASSED = [*UNTIL_GATE, "store", "promote", "report"]
 HELD = [*UNTIL_GATE, "store", "report"]
 QUARANTINED = [*BEFORE_VERDICT, "store", "report"]
 TODAY = datetime.now(UTC).date()
-BOOT, RUN, STOP = 240, 600, 90  # seconds that a busy machine may need for each
+BOOT, RUN, STOP = 240, 1800, 90  # seconds that a busy machine may need for each
 
 # Stands where tasks look for `recprune`: writes down what was started, hangs if told to, then becomes it.
 RECORDER = """\
