@@ -41,7 +41,7 @@ def run(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,
     )
 
 
