@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, git, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, git, read, recprune
 
 pytestmark = pytest.mark.e2e
 
@@ -12,9 +13,10 @@ FOURTH = "2024-01-04"
 TINY, USUAL = {"gate": {"max_megabytes": 0.000001}}, {"gate": {"max_megabytes": 1000.0}}
 
 
-def test_a_forced_day_serves_until_its_end_and_the_next_day_meets_the_champion_of_before(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
+def test_a_forced_day_serves_until_its_end_and_the_next_day_meets_the_champion_of_before(
+    stored: Stored, tmp_path: Path
+) -> None:
+    workspace = stored(tmp_path / "w")
     change_settings(workspace, TINY)
     recprune("run", "--day", SECOND, cwd=workspace, code=3)
     forced = ("gates", "force", SECOND, "--why", "the limit was a slip", "--until", THIRD)

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, read, recprune
 
 pytestmark = pytest.mark.e2e
 
 FOURTH = "2024-01-04"
 
 
-def test_holds_in_a_row_restart_the_served_line_from_the_champion(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "w", plan={"max_holds": 2})
-    recprune("run", "--day", FIRST, cwd=workspace)
-    change_settings(workspace, {"gate": {"max_megabytes": 1e-6}})
+def test_holds_in_a_row_restart_the_served_line_from_the_champion(stored: Stored, tmp_path: Path) -> None:
+    workspace = stored(tmp_path / "w")
+    change_settings(workspace, {"plan": {"max_holds": 2}, "gate": {"max_megabytes": 1e-6}})
     recprune("run", "--from", SECOND, "--to", THIRD, cwd=workspace, code=3)
     change_settings(workspace, {"gate": {"max_megabytes": 1000.0}})
     printed = recprune("run", "--day", FOURTH, cwd=workspace, code=(0, 3))
@@ -26,9 +26,8 @@ def test_holds_in_a_row_restart_the_served_line_from_the_champion(tmp_path: Path
     assert ne["served"] == pytest.approx(ne["champion"], rel=0.01), "the same weights, rows of other ids apart"
 
 
-def test_a_line_that_is_not_finite_keeps_its_weights_is_held_and_is_no_parent(tmp_path: Path) -> None:
-    workspace = make_workspace(tmp_path / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
+def test_a_line_that_is_not_finite_keeps_its_weights_is_held_and_is_no_parent(stored: Stored, tmp_path: Path) -> None:
+    workspace = stored(tmp_path / "w")
     change_settings(workspace, {"train": {"learning_rate": 1e30}})
     printed = recprune("run", "--day", SECOND, cwd=workspace, code=3)
     assert f"{SECOND} held: a line was not finite after its pass" in printed
