@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,20 +141,21 @@ REACHED: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.mark.parametrize("when", REACHED)
 def test_killed_at_any_time_it_ends_in_the_same_numbers(
-    undisturbed: tuple[Path, str], tmp_path: Path, start: Start, when: str
+    undisturbed: tuple[Path, str], tmp_path: Path, start: Start
 ) -> None:
+    """Killed in each phase, one after the other, it goes on each time from what the last one left."""
     where = folder(tmp_path / "w")
-    process = start(where)
-    wait_until(process, lambda: REACHED[when](where))
-    orphans = workers(process.pid)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    until = time.monotonic() + 30
-    while any(alive(pid) for pid in orphans):
-        assert time.monotonic() < until, "workers outlive the command"
-        time.sleep(0.05)
+    for reached in REACHED.values():
+        process = start(where)
+        wait_until(process, partial(reached, where))
+        orphans = workers(process.pid)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        until = time.monotonic() + 30
+        while any(alive(pid) for pid in orphans):
+            assert time.monotonic() < until, "workers outlive the command"
+            time.sleep(0.05)
     recprune(*COMMAND, cwd=where)
     assert lasting(where) == lasting(undisturbed[0])
 
