@@ -13,6 +13,7 @@ from recprune.model import network
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import Line, learn_scale
 from recprune.model.shape import Shape
+from recprune.settings import TrainSettings
 from recprune.training.incremental import MEMORY, START, learn
 from recprune.training.scoring import mean_log_loss, score
 from tests.networks import TRAIN, events_for, line_of, same, shape_of
@@ -30,16 +31,18 @@ NAMES = [
 
 
 def gradients(line: Line, part: FeatureSet) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """Return the gradient of the mean loss by every weight, the whole table included."""
-    weights = {name: tensor.detach().clone().requires_grad_() for name, tensor in line.weights.items()}
+    """Return the gradient of the mean loss by every weight, the whole table included, computed in float64."""
+    weights = {name: tensor.detach().double().requires_grad_() for name, tensor in line.weights.items()}
     embedded = weights["embedding"][line.look_up(torch.from_numpy(part.ids))[0]]
-    numbers = line.standardize(torch.from_numpy(part.numbers))
+    numbers = line.standardize(torch.from_numpy(part.numbers)).double()
     logit = network.logits(line.shape, weights, embedded, numbers)
-    functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label)).backward()  # type: ignore[no-untyped-call]
-    return {name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.numpy() for name, w in weights.items()}
+    functional.binary_cross_entropy_with_logits(logit, torch.from_numpy(part.label).double()).backward()  # type: ignore[no-untyped-call]
+    return {
+        name: np.zeros(w.shape, np.float32) if w.grad is None else w.grad.float().numpy() for name, w in weights.items()
+    }
 
 
-def slow_step(line: Line, part: FeatureSet) -> None:
+def slow_step(line: Line, part: FeatureSet, settings: TrainSettings = TRAIN) -> None:
     """One step in numpy: Adam (Kingma & Ba 2015, algorithm 1) and row-wise Adagrad from G₀ on."""
     found = gradients(line, part)
     line.step += 1
@@ -48,7 +51,7 @@ def slow_step(line: Line, part: FeatureSet) -> None:
         first = 0.9 * line.moments[f"{name}.first"].numpy() + 0.1 * g
         second = 0.999 * line.moments[f"{name}.second"].numpy() + 0.001 * g**2
         unbiased = first / (1 - 0.9**line.step), second / (1 - 0.999**line.step)
-        w -= TRAIN.learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+        w -= settings.learning_rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
         line.weights[name] = torch.from_numpy(w).float()
         line.moments[f"{name}.first"] = torch.from_numpy(first).float()
         line.moments[f"{name}.second"] = torch.from_numpy(second).float()
@@ -56,7 +59,7 @@ def slow_step(line: Line, part: FeatureSet) -> None:
     for row in set(line.look_up(torch.from_numpy(part.ids))[0].flatten().tolist()):
         g = found["embedding"][row]
         square[row] += np.mean(g**2)
-        table[row] -= TRAIN.embedding_learning_rate * g / np.sqrt(square[row] + (START / TRAIN.batch) ** 2)
+        table[row] -= settings.embedding_learning_rate * g / np.sqrt(square[row] + (START / settings.batch) ** 2)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=NAMES)
@@ -78,6 +81,25 @@ def test_a_pass_is_the_slow_reference(shape: Shape) -> None:
         torch.testing.assert_close(line.weights[name], tensor, rtol=1e-4, atol=2e-6)
     for name, tensor in slow.moments.items():
         torch.testing.assert_close(line.moments[name], tensor, rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("family", ["dlrm", "dcn", "deepfm"])
+def test_a_pass_through_wide_layers_is_the_slow_reference(family: str) -> None:
+    """Layers of this size take another matrix product than small ones, and than the reference in float64."""
+    shape = shape_of(4, 3, family=family, embedding=16, bottom=(64,), top=(128, 64))
+    settings = replace(TRAIN, batch=256)
+    line, slow = line_of(shape), line_of(shape)
+    for each in (line, slow):
+        each.weights = {name: 0.2 * tensor for name, tensor in each.weights.items()}
+    events = events_for(line, 600)
+    learn(line, events, settings, seed=3)
+    learn_scale(slow, events.numbers)
+    slow.moments["embedding.square"] *= settings.embedding_memory
+    order = np.random.default_rng(3).permutation(600)
+    for start in range(0, 600, 256):
+        slow_step(slow, events.rows(np.sort(order[start : start + 256])), settings)
+    for name, tensor in slow.weights.items():
+        torch.testing.assert_close(line.weights[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_the_rows_step_by_hand() -> None:

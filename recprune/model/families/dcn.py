@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from torch import Tensor
-from torch.nn import functional
 
 from recprune.model.families.family import Counts, Cut, Layer, Tensors, chain, select_columns, tower
+from recprune.model.linear import linear
 
 if TYPE_CHECKING:
     from recprune.model.shape import Shape
@@ -41,5 +41,5 @@ class DCN:
         if keep is not None:
             keep["inputs"] = start
         for i in range(shape.cross):
-            x = start * functional.linear(x, weights[f"cross.{i}.weight"], weights[f"cross.{i}.bias"]) + x
+            x = start * linear(x, weights[f"cross.{i}.weight"], weights[f"cross.{i}.bias"]) + x
         return tower(weights, "top", len(shape.top), x, keep).squeeze(1)

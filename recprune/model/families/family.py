@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from recprune.model.linear import linear
 
 if TYPE_CHECKING:
     from recprune.model.shape import Shape
@@ -71,10 +72,10 @@ def chain(part: str, widths: list[int]) -> list[Layer]:
 def tower(weights: Mapping[str, Tensor], part: str, hidden: int, x: Tensor, keep: Tensors | None) -> Tensor:
     """Apply fully connected layers, ReLU after each but the last."""
     for i in range(hidden):
-        x = torch.relu(functional.linear(x, weights[f"{part}.{i}.weight"], weights[f"{part}.{i}.bias"]))
+        x = linear(x, weights[f"{part}.{i}.weight"], weights[f"{part}.{i}.bias"], rectified=True)
         if keep is not None:
             keep[f"{part}.{i}"] = x
-    return functional.linear(x, weights[f"{part}.{hidden}.weight"], weights[f"{part}.{hidden}.bias"])
+    return linear(x, weights[f"{part}.{hidden}.weight"], weights[f"{part}.{hidden}.bias"])
 
 
 def select_columns(shape: "Shape", vectors: Tensor) -> Tensor:
