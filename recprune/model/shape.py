@@ -179,6 +179,10 @@ class Reading:
     first: Tensor
     """Of each pair the first vector's place among those that are read."""
     second: Tensor
+    products: Tensor
+    """Of each pair its place in the square of the vectors that are read, V·V."""
+    spread: Tensor
+    """For each place in that square, both halves of it, its pair; as many as there are pairs where there is none."""
     slots: Tensor
     """Of the ids of an event (C,) those of the features that are read (S,)."""
     owners: Tensor | None
@@ -197,12 +201,18 @@ def _reading(shape: Shape) -> Reading:
     features = [v - shift for v in read if v >= shift]
     most, pooling = shape.most or (1,) * len(shape.categorical), shape.pooling or ("",) * len(shape.categorical)
     owners = [n for n, f in enumerate(features) for _ in range(most[f])]
+    first = torch.tensor([place[i] for i, _ in pairs], dtype=torch.int64)
+    second = torch.tensor([place[j] for _, j in pairs], dtype=torch.int64)
+    spread = torch.full((len(read), len(read)), len(pairs))
+    spread[first, second] = spread[second, first] = torch.arange(len(pairs))
     return Reading(
         vectors=read,
         features=torch.tensor(features, dtype=torch.int64),
         columns=None if len(columns) == len(read) * width else torch.tensor(columns, dtype=torch.int64),
-        first=torch.tensor([place[i] for i, _ in pairs], dtype=torch.int64),
-        second=torch.tensor([place[j] for _, j in pairs], dtype=torch.int64),
+        first=first,
+        second=second,
+        products=first * len(read) + second,
+        spread=spread.flatten(),
         slots=torch.tensor([sum(most[:f]) + i for f in features for i in range(most[f])], dtype=torch.int64),
         owners=torch.tensor(owners, dtype=torch.int64) if any(pooling) else None,
         averaged=torch.tensor([float(pooling[features[n]] == "mean") for n in owners]),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from recprune.model import network
-from recprune.model.families.family import dot_products, select_columns
+from recprune.model.families.family import columns_and_products
 from recprune.model.shape import Shape
 from recprune.training.scoring import score
 from tests.model.slow import slow_logit, slow_logits
@@ -72,14 +72,20 @@ def test_a_batch_in_float32_is_its_rows_in_float64(family: str) -> None:
     assert score(line, events).tolist() == pytest.approx(slow_logits(line, events), rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("pairs", [1, 6])
-def test_few_and_many_pairs_take_two_ways_to_the_same_numbers(pairs: int) -> None:
+@pytest.mark.parametrize("every", [True, False], ids=["all columns", "some columns"])
+@pytest.mark.parametrize("pairs", [1, 5, 6])
+def test_few_and_many_pairs_take_two_ways_to_the_same_numbers_and_gradients(pairs: int, every: bool) -> None:
     dense = shape_of(3, 1)
-    shape = shape_of(3, 1, inputs=[0, *range(dense.columns, dense.columns + pairs)])
-    vectors = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0))
-    found = torch.cat([select_columns(shape, vectors), dot_products(shape, vectors)], dim=1)
+    columns = range(dense.columns) if every else [0, 2, 4, 7, 10]
+    shape = shape_of(3, 1, inputs=[*columns, *range(dense.columns, dense.columns + pairs)])
+    vectors = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     dots = [(vectors[:, i] * vectors[:, j]).sum(1) for i, j in shape.pairs()[:pairs]]
-    torch.testing.assert_close(found, torch.stack([vectors[:, 0, 0], *dots], dim=1))
+    plain = torch.cat([vectors.flatten(1)[:, list(columns)], torch.stack(dots, dim=1)], dim=1)
+    found = columns_and_products(shape, vectors)
+    torch.testing.assert_close(found, plain)
+    weight = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    ours, theirs = (torch.autograd.grad((each * weight).sum(), vectors)[0] for each in (found, plain))
+    torch.testing.assert_close(ours, theirs)
 
 
 def test_keep_receives_inputs_and_hidden_activations() -> None:

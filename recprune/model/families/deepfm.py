@@ -7,11 +7,10 @@ arXiv 2002.06987); all pairs start at weight 1, which is the plain factorization
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recprune.model.families.family import Counts, Cut, Layer, Tensors, chain, dot_products, select_columns, tower
+from recprune.model.families.family import Counts, Cut, Layer, Tensors, chain, columns_and_products, tower
 
 if TYPE_CHECKING:
     from recprune.model.shape import Shape
@@ -39,10 +38,8 @@ class DeepFM:
 
     def logits(self, shape: "Shape", weights: Mapping[str, Tensor], vectors: Tensor, keep: Tensors | None) -> Tensor:
         """Return the logit of each row (B,)."""
-        inputs = select_columns(shape, vectors)  # (B, C)
-        columns = inputs.shape[1]
-        if len(shape.reading.first):
-            inputs = torch.cat([inputs, dot_products(shape, vectors)], dim=1)  # (B, K)
+        inputs = columns_and_products(shape, vectors)  # (B, K)
+        columns = inputs.shape[1] - len(shape.reading.first)
         if keep is not None:
             keep["inputs"] = inputs
         wide = functional.linear(inputs, weights["wide.weight"], weights["wide.bias"])

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from recprune.model.families.family import Counts, Cut, Layer, Tensors, chain, dot_products, select_columns, tower
+from recprune.model.families.family import Counts, Cut, Layer, Tensors, chain, columns_and_products, tower
 
 if TYPE_CHECKING:
     from recprune.model.shape import Shape
@@ -31,9 +30,7 @@ class DLRM:
 
     def logits(self, shape: "Shape", weights: Mapping[str, Tensor], vectors: Tensor, keep: Tensors | None) -> Tensor:
         """Return the logit of each row (B,)."""
-        inputs = select_columns(shape, vectors)
-        if len(shape.reading.first):
-            inputs = torch.cat([inputs, dot_products(shape, vectors)], dim=1)  # (B, K)
+        inputs = columns_and_products(shape, vectors)  # (B, K)
         if keep is not None:
             keep["inputs"] = inputs
         return tower(weights, "top", len(shape.top), inputs, keep).squeeze(1)

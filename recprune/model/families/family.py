@@ -3,10 +3,10 @@
 Legend: B rows, V vectors read, D embedding width, C columns read, P pairs read, K = C + P.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -84,10 +84,41 @@ def select_columns(shape: "Shape", vectors: Tensor) -> Tensor:
     return flat if columns is None else flat.index_select(1, columns)
 
 
-def dot_products(shape: "Shape", vectors: Tensor) -> Tensor:
-    """Return the dot products of the pairs that are read (B, V, D) → (B, P)."""
+def columns_and_products(shape: "Shape", vectors: Tensor) -> Tensor:
+    """Return the columns and the dot products of pairs that are read (B, V, D) → (B, C + P)."""
     reading = shape.reading
     if len(reading.first) > len(reading.vectors):  # one matrix product is cheaper than many gathered ones
-        products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)  # (B, V·V)
-        return products.index_select(1, reading.first * vectors.shape[1] + reading.second)
-    return (vectors[:, reading.first] * vectors[:, reading.second]).sum(2)
+        apply: Callable[..., Tensor] = _ColumnsAndProducts.apply
+        return apply(vectors, reading.columns, reading.products, reading.spread)
+    columns = select_columns(shape, vectors)
+    if not len(reading.first):
+        return columns
+    return torch.cat([columns, (vectors[:, reading.first] * vectors[:, reading.second]).sum(2)], dim=1)
+
+
+class _ColumnsAndProducts(torch.autograd.Function):
+    """Columns of X and some elements of X·Xᵀ.
+
+    The products' gradient by X is (G + Gᵀ)·X: one matrix product, where autograd takes two, and sums.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, columns: Tensor | None, products: Tensor, spread: Tensor) -> Tensor:
+        """Return the columns, all if None, and the elements at `products` of each row's V·V."""
+        ctx.save_for_backward(vectors, columns, spread)
+        flat = vectors.flatten(1)
+        read = flat if columns is None else flat.index_select(1, columns)
+        squares = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)  # (B, V·V)
+        return torch.cat([read, squares.index_select(1, products)], dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient by the vectors; `spread` says which gradient each element of G + Gᵀ is, P for none."""
+        vectors, columns, spread = ctx.saved_tensors
+        rows, width = len(vectors), vectors.shape[1]
+        count = vectors[0].numel() if columns is None else len(columns)
+        padded = torch.cat([gradient[:, count:], gradient.new_zeros(rows, 1)], dim=1)  # (B, P + 1)
+        found = torch.bmm(padded.index_select(1, spread).view(rows, width, width), vectors)
+        by_columns, flat = gradient[:, :count], found.view(rows, -1)
+        flat.add_(by_columns) if columns is None else flat.index_add_(1, columns, by_columns)
+        return found, None, None, None
