@@ -76,6 +76,10 @@ class Line:
         factor = there / torch.where(reading.averaged > 0, count[:, reading.owners], 1.0)
         return found.clamp_(min=0) + self.offsets()[reading.features][reading.owners], factor
 
+    def rows(self, rows: Tensor) -> Tensor:
+        """Return these rows of the table, of any shape (…) → (…, D), as a copy."""
+        return self.weights["embedding"].index_select(0, rows.flatten()).view(*rows.shape, self.shape.embedding)
+
     def layer_names(self) -> list[str]:
         """Name the tensors that Adam moves."""
         return [name for name in self.weights if name != "embedding"]

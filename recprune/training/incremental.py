@@ -110,7 +110,7 @@ class _Pass:
         """Take one step; returns the batch's mean loss before it."""
         line = self.line
         rows, factor = line.look_up(torch.from_numpy(part.ids))  # (B, S)
-        looked_up = line.weights["embedding"][rows].requires_grad_()  # (B, S, D)
+        looked_up = line.rows(rows).requires_grad_()  # (B, S, D)
         embedded = network.pooled(line.shape, looked_up, factor)  # (B, F, D)
         numbers = line.standardize(torch.from_numpy(part.numbers))
         kept: Tensors = {}
@@ -187,13 +187,17 @@ def _move_rows(line: Line, rows: Tensor, gradient: Tensor, settings: TrainSettin
     G₀ = (START / batch)², as g is of the batch's mean loss. At the beginning of a day's pass every G was multiplied
     by `embedding_memory`: with Adagrad's sum over all time (Duchi et al. 2011) rows stop following the drift.
     """
-    touched, inverse = torch.unique(rows.flatten(), return_inverse=True)  # (U,), (B·S,)
-    summed = torch.zeros(len(touched), gradient.shape[2])
-    summed.index_add_(0, inverse, gradient.flatten(0, 1))
+    if rows.numel() == 0:
+        return
+    found, order = torch.sort(rows.flatten(), stable=True)
+    touched, counts = torch.unique_consecutive(found, return_counts=True)  # (U,)
+    starts = torch.cumsum(counts, 0) - counts
+    summed = functional.embedding_bag(order, gradient.flatten(0, 1), starts, mode="sum")  # (U, D)
     square = line.moments["embedding.square"]
-    square[touched] += summed.square().mean(1)
-    root = (square[touched] + (START / settings.batch) ** 2).sqrt().unsqueeze(1)
-    line.weights["embedding"][touched] -= settings.embedding_learning_rate * summed / root
+    square.index_add_(0, touched, summed.square().mean(1))
+    root = (square.index_select(0, touched) + (START / settings.batch) ** 2).sqrt_().unsqueeze(1)
+    moved = line.rows(touched).sub_(summed.div_(root), alpha=settings.embedding_learning_rate)
+    line.weights["embedding"].index_copy_(0, touched, moved)
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ def score(line: Line, events: FeatureSet) -> NDArray[np.float64]:
         part = events.rows(slice(start, start + BATCH))
         rows, factor = line.look_up(torch.from_numpy(np.array(part.ids)))  # (B, S)
         numbers = line.standardize(torch.from_numpy(np.array(part.numbers)))
-        embedded = network.pooled(line.shape, line.weights["embedding"][rows], factor)  # (B, F, D)
+        embedded = network.pooled(line.shape, line.rows(rows), factor)  # (B, F, D)
         found.append(network.logits(line.shape, weights, embedded, numbers).double().numpy())
     return np.concatenate(found)
 
