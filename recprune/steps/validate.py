@@ -56,12 +56,17 @@ def validate(
 
 
 def _proposal(settings: Settings, partition: Partition, new: list[str]) -> str:
-    """Return the change of params.yaml that would follow the day's columns, where the schema stands there."""
+    """Return the change of params.yaml that would follow the day's columns, where the schema stands there.
+
+    A replayed day may have the schema by which it was stored: of that params.yaml has nothing to follow.
+    """
     if settings.ingest.source != "files" or settings.schema is None:
         return ""
-    typed = open_source(settings.ingest, settings.schema).text is False
+    source = open_source(settings.ingest, settings.schema)
+    if source.schema() != partition.schema:
+        return ""
     text = Path("params.yaml").read_text(encoding="utf-8")
-    return proposed_diff(text, partition.columns, partition.schema, new, typed=typed)
+    return proposed_diff(text, partition.columns, partition.schema, new, typed=source.text is False)
 
 
 def _told(diff: str, new: list[str], validation: Path) -> str:

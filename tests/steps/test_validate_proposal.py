@@ -31,7 +31,8 @@ BLOCK = """schema:
 """
 
 
-def verdict(rows: pa.RecordBatch) -> dict[str, object]:
+def verdict(rows: pa.RecordBatch, *, dropped: str = "") -> dict[str, object]:
+    """Validate a day; params.yaml has dropped a feature since it was stored, if one is named."""
     features = {"user": "int64", "item": "string", "price": "numeric"}
     own = SchemaSettings(
         label="click",
@@ -42,8 +43,10 @@ def verdict(rows: pa.RecordBatch) -> dict[str, object]:
     )
     files = FilesSettings(path="logs/{day}.parquet", format="parquet", first_day="2024-01-01")
     packaged = settings(validate={"min_rows": 50}, ingest={"source": "files", "files": files})
-    chosen = replace(packaged, schema=own)
-    Path("params.yaml").write_text(packaged_text().replace("schema: null", BLOCK.rstrip() + "\n#"))
+    left = {name: kind for name, kind in own.features.items() if name != dropped}
+    chosen = replace(packaged, schema=replace(own, features=left))
+    block = "".join(line for line in BLOCK.splitlines(keepends=True) if not dropped or f" {dropped}:" not in line)
+    Path("params.yaml").write_text(packaged_text().replace("schema: null", block.rstrip() + "\n#"))
     schema = user_schema(own)
     Vocabulary.empty(schema).save(Path("vocab/parent"), "2024-01-04")
     before = {
@@ -88,3 +91,10 @@ def test_a_new_column_is_told_and_the_day_is_good() -> None:
 def test_a_day_as_ever_proposes_nothing() -> None:
     found = verdict(stream(1, 400))
     assert (found["verdict"], found["proposal"]) == ("good", "")
+
+
+def test_a_day_that_is_replayed_by_the_schema_of_then_proposes_nothing() -> None:
+    """The day was stored with `price`, which params.yaml has dropped since."""
+    found = verdict(stream(1, 400), dropped="price")
+    assert (found["verdict"], found["proposal"]) == ("good", "")
+    assert "price" in read_json(Path("profiles/day/profile.json"))["numeric"]
