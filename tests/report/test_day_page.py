@@ -198,7 +198,7 @@ def test_the_steps_are_told_as_they_ran_with_what_the_failed_one_said() -> None:
 
 def tried(verdict: str = "passed") -> DayRecord:
     """Return a day that goes on without another, and whose figures are of some rows only."""
-    trial = {"suspicious": "2024-01-03", "left_out": True, "rows": 400, "sentence": f"{NASTY} is left out."}
+    trial = {"suspicious": "2024-01-03", "left_out": True, "sentence": f"{NASTY} is left out."}
     day = record("2024-01-04", verdict)
     if day.evaluation:
         day.evaluation["next_day"]["not_counted"] = 400
