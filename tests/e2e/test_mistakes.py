@@ -5,16 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.templates import Stored
 from tests.e2e.workspaces import FIRST, SECOND, change_settings, digests, git, make_workspace, read, recprune
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def one_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = make_workspace(tmp_path_factory.mktemp("one") / "w")
-    recprune("run", "--day", FIRST, cwd=workspace)
-    return workspace
+def one_day(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored(tmp_path_factory.mktemp("one") / "w")
 
 
 def copy(workspace: Path, to: Path) -> Path:
