@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.templates import Stored
 from tests.e2e.workspaces import (
     FIRST,
     SECOND,
@@ -18,7 +19,6 @@ from tests.e2e.workspaces import (
     change_settings,
     digests,
     git,
-    make_workspace,
     read,
     recprune,
     run,
@@ -31,9 +31,10 @@ GONE = {"ingest": {"simulator": {"faults": [{"day": SECOND, "name": "column_gone
 
 
 @pytest.fixture(scope="module")
-def three_days(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+def three_days(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """Three days, the second one with a column gone; and what was printed."""
-    workspace = make_workspace(tmp_path_factory.mktemp("three") / "w", **GONE)
+    workspace = stored(tmp_path_factory.mktemp("three") / "w")
+    change_settings(workspace, GONE)
     return workspace, recprune("run", "--from", FIRST, "--to", THIRD, cwd=workspace, code=3)
 
 
