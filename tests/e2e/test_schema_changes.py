@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, digests, git, make_workspace, read, recprune
+from tests.e2e.templates import Stored
+from tests.e2e.workspaces import FIRST, SECOND, THIRD, change_settings, digests, git, read, recprune
 
 pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
-def one_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    workspace = make_workspace(tmp_path_factory.mktemp("changes") / "w", gate={"ne_margin": 1.0})
-    recprune("run", "--day", FIRST, cwd=workspace)
+def one_day(stored: Stored, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    workspace = stored(tmp_path_factory.mktemp("changes") / "w")
+    change_settings(workspace, {"gate": {"ne_margin": 1.0}})
     return workspace
 
 
