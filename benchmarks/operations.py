@@ -79,10 +79,7 @@ def make_workspaces(folder: Path, many: int) -> dict[int, Path]:
     """Return a workspace before its tenth day, and one before a later one."""
     few = folder / str(FEW)
     few.mkdir()
-    packaged = Path(__file__).parents[1] / "recprune/templates/params.yaml.template"
-    settings = merged(yaml.safe_load(packaged.read_text(encoding="utf-8")), SETTINGS)
-    (few / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-    run(few, "init", ".", "--start", add_days(GENESIS, 1))
+    make_workspace(few)
     run(few, "run", "--from", add_days(GENESIS, 1), "--to", add_days(GENESIS, REAL))
     multiply(few, add_days(GENESIS, REAL + 1), add_days(GENESIS, FEW - 1))
     late = folder / str(many)
@@ -93,6 +90,14 @@ def make_workspaces(folder: Path, many: int) -> dict[int, Path]:
     for place in (few, late):
         run(place, "report")
     return {FEW: few, many: late}
+
+
+def make_workspace(folder: Path) -> None:
+    """Make a small workspace after genesis."""
+    packaged = Path(__file__).parents[1] / "recprune/templates/params.yaml.template"
+    settings = merged(yaml.safe_load(packaged.read_text(encoding="utf-8")), SETTINGS)
+    (folder / "params.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+    run(folder, "init", ".", "--start", add_days(GENESIS, 1))
 
 
 def merged(old: object, new: object) -> object:
