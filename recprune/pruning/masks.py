@@ -161,6 +161,10 @@ def check_masks(masks: Tensors, tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"the mask of {name} is {tuple(mask.shape)}, the tensor {tuple(tensors[name].shape)}")
 
 
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Whole numbers of as many bytes: `masked_fill_` takes ten times as long as their product."""
+
+
 @torch.no_grad()
 def apply_masks(masks: Tensors, *parts: Tensors) -> None:
     """Set to zero, in place, what the masks do not keep in each part: weights, moments, gradients.
@@ -171,9 +175,8 @@ def apply_masks(masks: Tensors, *parts: Tensors) -> None:
     for tensors in parts:
         check_masks(masks, tensors)
     for name, mask in masks.items():
-        removed = ~mask
-        for tensors in parts:
-            tensors[name].masked_fill_(removed, 0.0)  # a product would leave −0 and NaN behind
+        for tensors in parts:  # a product of numbers would leave −0 and NaN behind, that of their bits does not
+            tensors[name].detach().view(_BITS[tensors[name].element_size()]).mul_(mask)
 
 
 @torch.no_grad()

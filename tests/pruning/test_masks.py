@@ -216,6 +216,16 @@ def test_masks_zero_every_part_in_place_and_leave_the_rest() -> None:
     assert weights["a.bias"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.float32, torch.float64])
+def test_a_mask_leaves_zeros_alone_where_it_removes_and_every_bit_where_it_keeps(kind: torch.dtype) -> None:
+    odd = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0, -1.5, 6e-8], dtype=kind)
+    values = torch.stack([odd, odd], dim=1)
+    filled = values.clone()
+    filled[:, 0] = 0.0
+    apply_masks({"a.weight": torch.tensor([[F, T]] * 6)}, {"a.weight": values})
+    assert values.view(torch.uint8).equal(filled.view(torch.uint8))
+
+
 def test_leaves_of_the_gradient_are_masked_too() -> None:
     leaf = torch.ones(2, 2, requires_grad=True)
     apply_masks({"a.weight": bits("10", "01")}, {"a.weight": leaf})
