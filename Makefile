@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 INSTALLED := pyproject.toml scripts/install.py requirements/torch.txt requirements/build.txt
 
-.PHONY: help demo airflow check lint types unit test fuzz chaos docs audit audit-online lock clean
+.PHONY: help demo airflow check lint types unit test fuzz chaos bench docs audit audit-online lock clean
 
 help: ## Show the targets.
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -51,6 +51,9 @@ fuzz: .venv/.all ## Damage all that is read, a million cases (CASES=, SEED=): a 
 
 chaos: .venv/.all ## Kill a day 200 times at random instants and compare every digest with an undisturbed run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
+
+bench: .venv/.all ## Measure every step beside its peers (about twenty minutes on two free cores).
+	$(BIN)/python -m benchmarks.ladder
 
 docs: .venv/.all ## Build the documentation in site/, which loads nothing from elsewhere.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

@@ -1,31 +1,15 @@
-"""What the rungs of the ladder share: a figure beside a peer's and the machine's limit, and turns that share a load."""
+"""Turns that share a load: what else runs on the machine slows all of them."""
 
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
 Work = Callable[[int], None]
 """Does one turn's work; is given the turn's number."""
-
-
-class Row(NamedTuple):
-    """One figure; what was not measured is None."""
-
-    what: str
-    ours: float
-    peer: float | None
-    limit: float | None
-    """What the machine allows."""
-    ratio: float | None
-    """Ours as a multiple of the peer's, or as a share of the limit, as the goal asks."""
-    goal: str
 
 
 @dataclass(slots=True)
@@ -67,17 +51,3 @@ def use_cores(threads: int | None = None) -> int:
     count = threads or len(os.sched_getaffinity(0))
     torch.set_num_threads(count)
     return count
-
-
-def show(rows: Sequence[Row], title: str) -> None:
-    """Print the table."""
-    table = Table("what", "ours", "peer", "limit", "ratio", "goal", title=title)
-    for row in rows:
-        table.add_row(row.what, *(_brief(value) for value in row[1:5]), row.goal)
-    Console(width=180).print(table, markup=False)
-
-
-def _brief(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -14,8 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from benchmarks.ladder.figures import Row, Times, Work, by_turns, ratio, show, use_cores
+from benchmarks.ladder.figures import Times, Work, by_turns, ratio, use_cores
 from benchmarks.ladder.networks import Network, feature_files, networks, settings
+from benchmarks.ladder.table import Row, show
 from recprune.data.features import FeatureSet
 from recprune.model.line import Line, new_line
 from recprune.model.shape import Shape, uniform_shape

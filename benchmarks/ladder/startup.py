@@ -22,7 +22,7 @@ HELP, SERVING, NOTHING = 0.3, 0.5, 5.0
 
 def main() -> None:
     """Print the table."""
-    show("start-up", rungs())
+    show(rungs(), "start-up")
 
 
 def rungs() -> list[Row]:
@@ -37,8 +37,10 @@ def rungs() -> list[Row]:
             "import of the scorer": (SERVING, seconds([python, "-c", "import recprune.serving.champion"])),
             "a stored day, run again": (NOTHING, seconds([python, "-m", "recprune", "run", "--day", first], folder)),
         }
-    peer = f"Python alone {bare:.2f} s"
-    return [Row(what, f"{took:.2f} s", peer, goal / took, f"≤ {goal:g} s") for what, (goal, took) in found.items()]
+    return [
+        Row(f"{what}: seconds (limit: Python alone)", took, None, bare, goal / took, f"≤ {goal:g}")
+        for what, (goal, took) in found.items()
+    ]
 
 
 def seconds(command: list[str], folder: str | None = None) -> float:

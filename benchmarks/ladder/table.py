@@ -8,23 +8,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A figure and what it is compared with."""
+class Row(NamedTuple):
+    """One figure; what was not measured is None."""
 
     what: str
-    ours: str
-    """With its unit."""
-    peer: str
-    """Who, and its figure."""
-    ratio: float
-    """Ours over the peer's, or over the goal where there is no peer."""
+    ours: float
+    peer: float | None
+    limit: float | None
+    """What the machine allows."""
+    ratio: float | None
+    """Ours as a multiple of the peer's, or a share of the limit or the goal, as the goal asks; more is better."""
     goal: str
 
 
@@ -40,12 +39,19 @@ class Cost:
     """Largest resident set, MB; imports are counted."""
 
 
-def show(title: str, rows: Sequence[Row]) -> None:
-    """Print a table."""
-    table = Table("", "ours", "compared with", "ratio", "goal", title=title)
+def show(rows: Sequence[Row], title: str) -> None:
+    """Print the table."""
+    table = Table("what", "ours", "peer", "limit", "ratio", "goal", title=title)
     for row in rows:
-        table.add_row(row.what, row.ours, row.peer, f"{row.ratio:.2f}", row.goal)
-    Console(width=160).print(table)
+        table.add_row(row.what, *(brief(value) for value in row[1:5]), row.goal)
+    Console(width=180).print(table, markup=False)
+
+
+def brief(value: float | None) -> str:
+    """Write a figure, or a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def work(named: Mapping[str, Callable[..., object]]) -> bool:

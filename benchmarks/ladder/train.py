@@ -11,10 +11,11 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.ladder.figures import Row, Times, Work, by_turns, ratio, show, use_cores
+from benchmarks.ladder.figures import Times, Work, by_turns, ratio, use_cores
 from benchmarks.ladder.networks import Network, feature_files, networks, settings
 from benchmarks.ladder.peers import INSTALL, deepctr, fuxictr, plain
 from benchmarks.ladder.products import layer_flops, products
+from benchmarks.ladder.table import Row, show
 from recprune.data.features import FeatureSet
 from recprune.training.incremental import learn
 

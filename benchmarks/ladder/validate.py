@@ -30,7 +30,7 @@ def main() -> None:
     if work({"ingest": ours, "learn": learn, "profile": profile, "verdict": verdict}):
         return
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
-    show(f"validate, {rows:,} rows", rungs(rows))
+    show(rungs(rows), f"validate, {rows:,} rows")
 
 
 def rungs(rows: int) -> list[Row]:
@@ -42,11 +42,11 @@ def rungs(rows: int) -> list[Row]:
         measure(__spec__.name, "learn", day)
         profiled = middle([measure(__spec__.name, "profile", day) for _ in range(TURNS)])
         judged = middle([measure(__spec__.name, "verdict", day) for _ in range(TURNS)])
-    each_second, goal = rows / profiled.wall, f"≥ {PROFILE:,} rows/s"
-    peak = f"{profiled.peak:,.0f} MB at most"
+    speed = rows / profiled.wall
     return [
-        Row("profile", f"{each_second:,.0f} rows/s", peak, each_second / PROFILE, goal),
-        Row("verdict", f"{judged.wall:.1f} s", "beyond the profile", VERDICT / judged.wall, f"≤ {VERDICT:g} s"),
+        Row("profile of a day: rows/s", speed, None, None, speed / PROFILE, f"≥ {PROFILE:,}"),
+        Row("profile of a day: peak memory, MB", profiled.peak, None, None, None, "–"),
+        Row("verdict on it: seconds", judged.wall, None, None, VERDICT / judged.wall, f"≤ {VERDICT:g}"),
     ]
 
 
