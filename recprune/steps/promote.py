@@ -1,7 +1,7 @@
 """Promote, force and roll back: move the registry's pointer, and keep the history of what served when."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -127,8 +127,7 @@ def _rollback(to: str | None, why: str) -> str:
     champions = [entry.champion for entry in entries if entry.event != "forced"]
     served = list(dict.fromkeys(champions))
     last = champion_of_before(entries) if in_force(entries) else None
-    earlier = reversed(champions[: champions.index(now)])
-    target = to or last or next((each for each in earlier if not _did_harm(each)), None)
+    target = to or last or _last_harmless(champions[: champions.index(now)])
     if target is None:
         raise RecpruneError(f"{now} is the first champion; there is nothing before it to roll back to.")
     if target not in served:
@@ -145,6 +144,11 @@ def _rollback(to: str | None, why: str) -> str:
     history.record("rollback", planned_days()[-1], target, Path("bundles") / target, why)
     _finish()
     return target
+
+
+def _last_harmless(champions: Sequence[str]) -> str | None:
+    """Return the last champion that no trial proved to do harm."""
+    return next((each for each in reversed(champions) if not _did_harm(each)), None)
 
 
 def _did_harm(champion: str) -> bool:
