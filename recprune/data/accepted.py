@@ -52,6 +52,7 @@ class Accepted:
         self._hashes: list[NDArray[np.uint64]] = []
         self._times: list[NDArray[np.int64]] = []
         self._lines: list[NDArray[np.int64]] = []
+        self._keep = np.zeros(0, np.bool_)
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take the next rows."""
@@ -67,8 +68,22 @@ class Accepted:
             self._frames = [whole.slice(PART_ROWS)]
             self._pending -= PART_ROWS
 
-    def duplicates(self) -> pl.DataFrame:
-        """Return the rows whose key came before, with their lines, in order of arrival."""
+    def finish(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Leave out the duplicates and put the others in order of time, then line.
+
+        Returns:
+            the rows, none if they were to be written to files; and those whose key came before, with their lines, in
+            order of arrival.
+        """
+        duplicates = self._duplicates()
+        return self._ordered(), duplicates
+
+    @property
+    def count(self) -> int:
+        """Count the rows without the duplicates, once it is finished."""
+        return int(self._keep.sum())
+
+    def _duplicates(self) -> pl.DataFrame:
         self._keep = np.ones(self._count, np.bool_)
         hashes = _joined(self._hashes, np.uint64)
         order = np.argsort(hashes, kind="stable")
@@ -84,12 +99,7 @@ class Accepted:
         lines = _joined(self._lines, np.int64)[at]
         return rows.drop("row_hash").with_columns(pl.Series(LINE, lines)).filter(again)
 
-    def finish(self) -> pl.DataFrame:
-        """Leave out the duplicates and put the others in order of time, then line.
-
-        Returns:
-            the rows; if they were to be written to files, none.
-        """
+    def _ordered(self) -> pl.DataFrame:
         order = self._order()
         if self._folder is None or not self._sizes:
             events = self._rows() if order is None else self._rows()[order]
@@ -102,11 +112,6 @@ class Accepted:
             starts = range(0, len(order), PART_ROWS)
             self._write_all(self._at(order[start : start + PART_ROWS]) for start in starts)
         return self._nothing
-
-    @property
-    def count(self) -> int:
-        """Count the rows that are no duplicates; `duplicates` was asked for before."""
-        return int(self._keep.sum())
 
     @property
     def _count(self) -> int:

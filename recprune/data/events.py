@@ -78,11 +78,10 @@ def _read(batches: Iterable[RawBatch], schema: Schema, day: date, text: bool, ac
     seen = _Checked(accepted)
     for batch in ahead(batches):
         _check_batch(batch, schema, day, text, seen)
-    duplicates = accepted.duplicates()
+    events, duplicates = accepted.finish()
     if not duplicates.is_empty():
         columns = duplicates.columns[:-1]
         seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
-    events = accepted.finish()
     aside = pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
     kinds = dict(aside.group_by("kind").len().iter_rows())
     counts = {"read": seen.read, "accepted": accepted.count}

@@ -28,14 +28,13 @@ def collected(folder: Path | None, batches: Sequence[pl.DataFrame], key: Sequenc
     rows = Accepted(NOTHING, key, folder)
     for batch in batches:
         rows.add(batch)
-    duplicates, count = rows.duplicates(), rows.count
-    events = rows.finish()
+    events, duplicates = rows.finish()
     if folder is not None:
         assert events.is_empty()
         parts = [pl.read_parquet(folder / part_name(n)) for n in range(len([*folder.iterdir()]))]
         assert all(part.height == accepted.PART_ROWS for part in parts[:-1])
         events = pl.concat(parts)
-    assert events.height == count
+    assert events.height == rows.count
     return events, duplicates
 
 

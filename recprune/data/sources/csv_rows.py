@@ -6,6 +6,7 @@ Quoted text is read as Python's `csv` does it, strictly. UTF-8. Blank lines are 
 import io
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_csv(path: Path | str, batch_rows: int, dialect: Dialect = CSV) -> Itera
     Raises:
         OSError: the file cannot be read, or is damaged.
     """
-    with open_bytes(str(path)) as file, Blocks(file) as blocks:
+    with open_bytes(str(path)) as file, closing(Blocks(file)) as blocks:
         yield from _batches(_File(blocks, dialect), batch_rows)
 
 

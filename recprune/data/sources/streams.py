@@ -5,13 +5,14 @@ import io
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Self, TextIO
+from functools import partial
+from itertools import chain
+from typing import Any, TextIO
 
 import pyarrow as pa
-from typing_extensions import Buffer
 
+from recprune.data.ahead import ahead
 from recprune.data.sources.places import open_raw, shown
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
@@ -75,23 +76,19 @@ class Blocks:
     """The bytes of a file in blocks of whole lines, the next one being read, and unpacked, beside the work on one."""
 
     def __init__(self, file: io.BufferedReader) -> None:
-        self._file = file
-
-    def __enter__(self) -> Self:
-        self._reader = ThreadPoolExecutor(1)
-        self._next = self._reader.submit(self._file.read, BLOCK)
+        self._read = ahead(iter(partial(file.read, BLOCK), b""))
         self._rest, self.in_line = b"", False
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._reader.shutdown()
+    def close(self) -> None:
+        """Wait for what is being read, after which the file may be closed."""
+        self._read.close()
 
     def take(self) -> bytes:
         """Return the next whole lines, the last of a file even if no line end follows it; empty at the end.
 
         Of a line longer than any that is used it returns a part, and `in_line` says so.
         """
-        while read := self._ahead():
+        for read in self._read:
             end = read.rfind(b"\n") + 1
             if end:
                 block, self._rest = b"".join((self._rest, memoryview(read)[:end])), read[end:]
@@ -105,29 +102,24 @@ class Blocks:
 
     def rest(self, block: bytes) -> io.BufferedReader:
         """Return a file that begins with a block and goes on with all that was not taken."""
-        return io.BufferedReader(_Rest([block + self._rest, self._next.result()], self._file))
-
-    def _ahead(self) -> bytes:
-        read = self._next.result()
-        if read:
-            self._next = self._reader.submit(self._file.read, BLOCK)
-        return read
+        return io.BufferedReader(_Pieces(chain((block, self._rest), self._read)))
 
 
-class _Rest(io.RawIOBase):
-    """Some bytes, then those of a file."""
+class _Pieces(io.RawIOBase):
+    """Pieces of bytes, one after the other."""
 
-    def __init__(self, first: list[bytes], file: io.BufferedReader) -> None:
-        self._first, self._file = [io.BytesIO(each) for each in first], file
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._now = pieces, io.BytesIO()
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Buffer, /) -> int:
-        for each in self._first:
-            if count := each.readinto(buffer):
-                return count
-        return self._file.readinto(buffer)
+    def readinto(self, buffer: Any, /) -> int:
+        while not (count := self._now.readinto(buffer)):
+            if (piece := next(self._pieces, None)) is None:
+                return 0
+            self._now = io.BytesIO(piece)
+        return count
 
 
 @contextmanager
