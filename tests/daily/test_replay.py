@@ -20,7 +20,7 @@ from recprune.versioning.git import stored_days
 from recprune.versioning.pipeline import foreign_inputs
 from recprune.workspace import plan_path, validation_path
 from tests.lineage import plan_of
-from tests.steps.repository import D1, D2, D3, D4, G, make_repository, promoted, store
+from tests.steps.repository import D1, D2, D3, D4, G, store, three_days
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,11 +28,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def days(workspace: Path) -> None:
     """Three promoted days."""
-    (workspace / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    make_repository()
-    for parent, day in ((G, D1), (D1, D2), (D2, D3)):
-        promoted(day)
-        tell(day, parent=parent)
+    del workspace  # made, and gone to
+    three_days()
 
 
 def tell(day: str, **more: Any) -> None:

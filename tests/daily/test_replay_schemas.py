@@ -22,10 +22,9 @@ from recprune.lowering.inputs import describe_inputs
 from recprune.model.change import inputs_digest
 from recprune.registry.history import record
 from recprune.registry.revisions import read_revisions
-from recprune.workspace import plan_path
 from tests.e2e.workspaces import change_settings
 from tests.lineage import quarantined
-from tests.steps.repository import D1, D2, D3, G, git, make_repository, promoted
+from tests.steps.repository import D1, D2, D3, G, git, three_days
 
 ROOT = Path(__file__).parents[2]
 USER, ITEM, PRICE, TAGS = ids("user", "int64"), ids("item"), number("price"), many("tags")
@@ -60,11 +59,9 @@ def reads_now(schema: Schema) -> None:
 @pytest.fixture(autouse=True)
 def days(workspace: Path) -> None:
     """Three promoted days of one schema."""
-    (workspace / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    make_repository()
-    for parent, day in ((G, D1), (D1, D2), (D2, D3)):
-        promoted(day)
-        write_json(plan_path(day), {**read_json(plan_path(day)), "parent": parent})
+    del workspace  # made, and gone to
+    three_days()
+    for day in (D1, D2, D3):
         typed(day, THEN)
 
 
