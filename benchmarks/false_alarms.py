@@ -13,6 +13,7 @@ from rich.console import Console
 
 from recprune.data.events import read_events
 from recprune.data.expectations import Expectation, expectations
+from recprune.data.ids import Admission
 from recprune.data.partition import About, open_partition, write_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.sources.catalog import open_source
@@ -50,7 +51,7 @@ def quarantined(name: str, days: int, settings: Settings, first: str | None) -> 
             alarms.append(f"{day}: {'; '.join([*found.problems, *failed])}")
         else:
             good.append(today)
-            vocabulary = vocabulary.learn(found.events, settings.featurize.min_count)
+            vocabulary = vocabulary.learn(found.events, Admission(settings.featurize.min_count))
     return alarms
 
 

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from recprune.data.events import read_events
 from recprune.data.features import encode
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.vocabulary import Vocabulary
@@ -113,7 +114,7 @@ def train(stream: Stream, settings: Settings, folder: Path) -> tuple[dict[str, L
     with Progress(folder.name, DAYS) as bar:
         for n in range(DAYS):
             events = stream.day(n)
-            vocabulary = vocabulary.learn(events, settings.featurize.min_count)
+            vocabulary = vocabulary.learn(events, Admission(settings.featurize.min_count))
             features = encode(events, stream.schema, vocabulary)
             if not lines:
                 lines["dense"] = new_line(dense_shape(stream.schema, settings.model), vocabulary.sizes(), 1)

@@ -21,6 +21,7 @@ from rich.table import Table
 from recprune.config import parse_settings
 from recprune.data.events import read_events
 from recprune.data.features import encode
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.vocabulary import Vocabulary
@@ -111,7 +112,7 @@ def normalized_entropies(found: Stream, seed: int, how: tuple[str, str]) -> NDAr
         learned = encode(events, schema, vocabulary)
         if n >= BEFORE:
             told.append(normalized_entropy(learned.label.astype(np.float64), probability(score(line, learned))))
-        vocabulary = vocabulary.learn(events, settings.featurize.min_count)
+        vocabulary = vocabulary.learn(events, Admission(settings.featurize.min_count))
         grow_rows(line, vocabulary.sizes(), n + seed)
         learn(line, encode(events, schema, vocabulary), settings.train, seed * 1000 + n)
     return np.array(told)

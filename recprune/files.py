@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -227,13 +228,16 @@ def _digests(folder: Path) -> dict[str, str]:
     Raises:
         DamagedArtefactError: something is neither a file nor a folder, and might never end.
     """
-    own, found = (folder / MANIFEST, folder / SIGNATURE), {}
+    own, files = (folder / MANIFEST, folder / SIGNATURE), []
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path not in own:
-            found[str(path.relative_to(folder))] = sha256(path)
+            files.append(path)
         elif not (path.is_file() or path.is_dir()):
             raise DamagedArtefactError(f"{path} is neither a file nor a folder; {_remedy(path)}")
-    return found
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter
+        return {
+            str(path.relative_to(folder)): digest for path, digest in zip(files, pool.map(sha256, files), strict=True)
+        }
 
 
 def _remedy(path: Path) -> str:

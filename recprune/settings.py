@@ -108,6 +108,8 @@ class FeaturizeSettings:
 
     min_count: Count
     """An id is admitted when it was seen this often, the day itself counted."""
+    keep_days: Count | None
+    """An id that was not seen for more days leaves its embedding row to a new one; null, and it keeps it for ever."""
     tail: Annotated[float, Within("[0, 0.5]")]
     """Last share of a day, in time, that is learned the next day first."""
 

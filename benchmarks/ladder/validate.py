@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.ladder.ingest import criteo_files, ours
 from benchmarks.ladder.table import Row, measure, middle, show, work
 from recprune.data.expectations import expectations
+from recprune.data.ids import Admission
 from recprune.data.partition import open_partition
 from recprune.data.profile import measure as profile_of
 from recprune.data.vocabulary import Vocabulary
@@ -55,7 +56,7 @@ def learn(day: str) -> None:
     partition = open_partition(Path(day) / "events")
     vocabulary = Vocabulary.empty(partition.schema)
     before = profile_of(partition, vocabulary, [])
-    vocabulary.learn(partition.scan().head(1_000_000).collect(), 2).save(Path(day) / "vocab", partition.day)
+    vocabulary.learn(partition.scan().head(1_000_000).collect(), Admission(2)).save(Path(day) / "vocab", partition.day)
     (Path(day) / "before.json").write_text(json.dumps(before), encoding="utf-8")
 
 

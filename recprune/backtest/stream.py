@@ -10,6 +10,7 @@ import numpy as np
 
 from recprune.data.events import read_events
 from recprune.data.features import FeatureSet, encode, split_tail
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, Source
 from recprune.data.vocabulary import Vocabulary
@@ -72,7 +73,8 @@ def decode(
 ) -> Stream:
     """Return the stream of a source, decoded into `folder` unless it lies there already.
 
-    Days without data are left out. Peak memory is that of two days.
+    Days without data are left out; no id loses its row, whatever `featurize.keep_days` says. Peak memory is that of two
+    days.
 
     Args:
         source: gives the raw rows.
@@ -151,6 +153,6 @@ def _decoded(
         score = encode(events, schema, vocabulary)
         head, held_back = split_tail(events, settings.tail)
         learn = head if tail is None else tail.vstack(head)
-        vocabulary, tail = vocabulary.learn(learn, settings.min_count), held_back
+        vocabulary, tail = vocabulary.learn(learn, Admission.of(settings.min_count, day, None)), held_back
         yield Day(day, score, encode(learn, schema, vocabulary), vocabulary.sizes()), vocabulary
     progress(len(days), len(days))

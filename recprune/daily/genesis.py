@@ -12,6 +12,7 @@ import polars as pl
 from recprune.daily.history_midway import FOLDER, HistoryCheckpoints, Learned
 from recprune.data.events import DayOfEvents, read_events
 from recprune.data.features import FeatureSet, encode, split_tail
+from recprune.data.ids import Admission
 from recprune.data.partition import About, Partition, open_partition, write_partition
 from recprune.data.profile import measure
 from recprune.data.schema import Schema
@@ -140,7 +141,8 @@ def _learn_day(learned: Learned, source: Source, day: str, left: int, budget: Bu
         return
     head = split_tail(found.events, settings.featurize.tail)[0] if left == 1 else found.events
     _profile(learned, _scratch_partition(found, source, day), settings)
-    learned.vocabulary = learned.vocabulary.learn(head, settings.featurize.min_count)
+    rule = Admission.of(settings.featurize.min_count, day, None)
+    learned.vocabulary = learned.vocabulary.learn(head, rule)
     features = encode(head, schema, learned.vocabulary)
     sizes, seed = learned.vocabulary.sizes(), day_seed(settings.train.seed, day)
     if not learned.lines:

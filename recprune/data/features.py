@@ -3,8 +3,10 @@
 Legend: N rows, C ids that are read of an event (one, or `most` of a list, per categorical feature), Q numbers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from recprune.data.vocabulary import Vocabulary
 from recprune.files import understood
 
 SETS = ("score", "learn", "tail")
+_TAKEN_OVER = "taken_over.npy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +61,79 @@ class FeatureSet:
             return cls(*arrays)
 
 
+class SetFiles:
+    """The arrays of a set while they are written, block by block; as `FeatureSet.save` writes them.
+
+    Args:
+        folder: of the set, made here.
+        rows: N.
+        ids: C.
+        numbers: Q.
+    """
+
+    def __init__(self, folder: Path, rows: int, ids: int, numbers: int) -> None:
+        folder.mkdir()
+        shapes = {"ids": (rows, ids), "numbers": (rows, numbers)}
+        self._files = {}
+        for name, dtype in _DTYPES.items():
+            file = self._files[name] = (folder / f"{name}.npy").open("wb")
+            shape = shapes.get(name, (rows,))
+            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+
+    def add(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write the next rows of some of the arrays."""
+        for name, array in arrays.items():
+            self._files[name].write(np.ascontiguousarray(array, _DTYPES[name]).data)
+
+    def __enter__(self) -> "SetFiles":
+        """Write."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End the files."""
+        for file in self._files.values():
+            file.close()
+
+
+_DTYPES: dict[str, Any] = {
+    "ids": np.int32,
+    "numbers": np.float32,
+    "label": np.float32,
+    "row_hash": np.uint64,
+    "weight": np.float32,
+}
+
+
+def arrays_of(events: pl.DataFrame, schema: Schema) -> dict[str, NDArray[Any]]:
+    """Return what a set holds of events besides their ids."""
+    numbers, no_numbers = [f.name for f in schema.numeric], np.zeros((events.height, 0), np.float32)
+    values = events.select(numbers).to_numpy().astype(np.float32) if numbers else no_numbers
+    return {
+        "numbers": np.ascontiguousarray(values),
+        "label": events["label"].cast(pl.Float32).to_numpy(),
+        "row_hash": events["row_hash"].to_numpy(),
+        "weight": events["row_weight"].to_numpy() if schema.weight else np.ones(events.height, np.float32),
+    }
+
+
 def encode(events: pl.DataFrame, schema: Schema, vocabulary: Vocabulary) -> FeatureSet:
     """Turn events into arrays with a vocabulary."""
-    numbers = [f.name for f in schema.numeric]
-    return FeatureSet(
-        ids=vocabulary.encode(events),
-        numbers=np.ascontiguousarray(events.select(numbers).to_numpy().astype(np.float32))
-        if numbers
-        else np.zeros((events.height, 0), np.float32),
-        label=events["label"].cast(pl.Float32).to_numpy(),
-        row_hash=events["row_hash"].to_numpy(),
-        weight=events["row_weight"].to_numpy() if schema.weight else np.ones(events.height, np.float32),
-    )
+    return FeatureSet(ids=vocabulary.encode(events), **arrays_of(events, schema))
+
+
+def save_taken_over(rows: NDArray[np.int32], features: Path) -> None:
+    """Write which rows of the embedding table have another id than before (n, 2): the feature's number, the row."""
+    np.save(features / _TAKEN_OVER, rows, allow_pickle=False)
+
+
+def load_taken_over(features: Path) -> NDArray[np.int32]:
+    """Read what `save_taken_over` wrote."""
+    with understood(features / _TAKEN_OVER):
+        rows: NDArray[np.int32] = np.load(features / _TAKEN_OVER, allow_pickle=False)
+        if rows.dtype != np.int32 or rows.ndim != 2 or rows.shape[1] != 2:
+            raise ValueError(f"rows of {rows.dtype}, {rows.shape}")
+    return rows
 
 
 def calibrating_half(row_hash: NDArray[np.uint64]) -> NDArray[np.bool_]:

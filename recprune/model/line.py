@@ -120,10 +120,16 @@ def new_line(shape: Shape, sizes: Sequence[int], seed: int) -> Line:
     return Line(shape=shape, sizes=tuple(sizes), weights=weights, moments=moments, numbers=numbers, origin=origin)
 
 
-def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
+def grow_rows(line: Line, sizes: Sequence[int], seed: int, taken_over: NDArray[np.int32] | None = None) -> None:
     """Give a line the rows of a larger vocabulary: old rows stay, new ones start fresh, in place.
 
     A feature that is not read has no rows and gets none.
+
+    Args:
+        line: changed in place.
+        sizes: rows of each feature (F,).
+        seed: of the new rows' vectors.
+        taken_over: old rows that belong to another id now and start fresh, too (n, 2): the feature's number, the row.
 
     Raises:
         ValueError: a feature would lose rows.
@@ -143,6 +149,16 @@ def grow_rows(line: Line, sizes: Sequence[int], seed: int) -> None:
     line.weights["embedding"] = torch.cat(rows)
     line.moments["embedding.square"] = torch.cat(squares)
     line.sizes = tuple(sizes)
+    if taken_over is not None and len(taken_over):
+        _start_fresh(line, taken_over, generator)
+
+
+def _start_fresh(line: Line, rows: NDArray[np.int32], generator: torch.Generator) -> None:
+    number, row = torch.from_numpy(rows.astype(np.int64)).unbind(1)
+    there = row < torch.tensor(line.sizes)[number]  # not of a feature that is not read
+    at = (line.offsets()[number] + row)[there]
+    line.weights["embedding"][at] = network.initial_rows(len(rows), line.shape.embedding, generator)[there]
+    line.moments["embedding.square"][at] = 0.0
 
 
 def learn_scale(line: Line, raw: NDArray[np.float32]) -> None:

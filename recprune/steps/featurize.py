@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from recprune.data.change import fit_events
-from recprune.data.features import encode, split_tail
+from recprune.data.day_rows import DayRows
+from recprune.data.features import save_taken_over
+from recprune.data.ids import Admission
 from recprune.data.partition import open_partition
-from recprune.data.trial_rows import counted
+from recprune.data.sets import code_ids, write_sets
 from recprune.data.verdict import refuse_quarantined
-from recprune.data.vocabulary import Vocabulary
+from recprune.data.vocabulary import StoredVocabulary, describe
 from recprune.files import artefact, open_artefact
+from recprune.progress import Progress
 from recprune.settings import Settings
 
 
@@ -37,21 +37,17 @@ def featurize(
     """
     refuse_quarantined(validation, day)
     today, before = open_partition(events, day), open_partition(parent_events)
-    schema, known = today.schema, Vocabulary.read(parent_vocabulary).fitted(today.schema)
-    rows = today.scan().collect()
-    head, tail = split_tail(rows, settings.featurize.tail)
+    schema, known = today.schema, StoredVocabulary.open(parent_vocabulary)
     held_back = open_artefact(parent_features, "features", before.day)["tail_rows"]
-    earlier = before.scan().collect().tail(held_back)
-    learn = pl.concat([fit_events(earlier, before.schema, schema, head), today.corrected().select(head.columns), head])
-    grown = known.learn(learn, settings.featurize.min_count)
-    grown.save(vocabulary, day)
-    about: dict[str, Any] = {
-        "schema": schema.to_json(),
-        "parent_sizes": known.sizes(),
-        "sizes": grown.sizes(),
-    }
-    about["tail_rows"] = tail.height
+    rows = DayRows(today=today, corrected=today.corrected(), before=before, held_back=held_back)
+    tail = int((rows.whole - rows.earlier) * settings.featurize.tail)
+    rule = Admission.of(settings.featurize.min_count, day, settings.featurize.keep_days)
+    ids, about = schema.categorical, {"schema": schema.to_json(), "tail_rows": tail}
+    told: dict[str, Any] = {}
     with artefact(features, "features", day, about) as folder:
-        encode(counted(rows, today.trial), schema, known).save(folder / "score")
-        encode(learn, schema, grown).save(folder / "learn")
-        encode(tail, schema, grown).save(folder / "tail")
+        with artefact(vocabulary, "vocabulary", day, told) as ids_folder, Progress("featurize", len(ids)) as progress:
+            grown = code_ids((ids_folder, folder), rows, known, rule, tail, progress.to)
+            told |= describe(ids, grown.sizes)
+        write_sets(folder, rows, tail)
+        save_taken_over(grown.taken_over, folder)
+        about |= {"parent_sizes": [known.size(feature) for feature in ids], "sizes": grown.sizes}

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from recprune.data.change import kind
-from recprune.data.features import FeatureSet
+from recprune.data.features import FeatureSet, load_taken_over
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import date_of
@@ -64,7 +64,7 @@ def train(
     read = (features, parent_model, parent_vocabulary, served_model, served_vocabulary)
     with checkpoints(day, read, settings) as kept:
         _write_scores(lines, FeatureSet.load(features / "score"), scores, kept)
-        finite = _learn_all(lines, FeatureSet.load(features / "learn"), about["sizes"], settings.train, kept)
+        finite = _learn_all(lines, features, about["sizes"], settings.train, kept)
         state = {"control": control.to_json(), "finite": finite, "restarted": refitted or champions}
         state["environment"] = environment(settings.train.threads)
         save_lines(trained, day, lines, state)
@@ -183,11 +183,12 @@ def _write_scores(lines: dict[str, Line], events: FeatureSet, path: Path, kept: 
 
 
 def _learn_all(
-    lines: dict[str, Line], events: FeatureSet, sizes: list[int], settings: TrainSettings, kept: Checkpoints
+    lines: dict[str, Line], features: Path, sizes: list[int], settings: TrainSettings, kept: Checkpoints
 ) -> bool:
     """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
+    events, taken_over = FeatureSet.load(features / "learn"), load_taken_over(features)
     for line in lines.values():
-        grow_rows(line, sizes, day_seed(settings.seed, kept.day))
+        grow_rows(line, sizes, day_seed(settings.seed, kept.day), taken_over)
     before = {name: line.copy() for name, line in lines.items()}
     with Progress("train", len(events) * len(lines)) as progress:
         broken = learn_together(lines, events, settings, day_seed(settings.seed, kept.day), progress.to, kept=kept)

@@ -7,6 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.features import FeatureSet, encode
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.metrics.intervals import Paired, paired
@@ -29,7 +30,7 @@ class Side:
 
     def after(self, rows: pl.DataFrame, schema: Schema, settings: Settings, seed: int) -> "Side":
         """Return it after one pass over rows; itself it stays as it is."""
-        grown = self.vocabulary.fitted(schema).learn(rows, settings.featurize.min_count)
+        grown = self.vocabulary.fitted(schema).learn(rows, Admission(settings.featurize.min_count))
         line = self.line.copy()
         grow_rows(line, grown.sizes(), seed)
         learn(line, encode(rows, schema, grown), settings.train, seed)

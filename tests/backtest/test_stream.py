@@ -9,6 +9,7 @@ import pytest
 from recprune.backtest.stream import Stream, decode, first_sizes, open_stream
 from recprune.data.events import read_events
 from recprune.data.features import FeatureSet
+from recprune.data.ids import Admission
 from recprune.data.partition import About, write_partition
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.data.vocabulary import Vocabulary
@@ -78,10 +79,10 @@ def test_a_day_is_scored_with_the_evening_before_and_its_tail_is_learned_the_nex
     assert two.score.row_hash.tolist() == second.events["row_hash"].to_list()
     learned = pl.concat([first.events.tail(10), second.events.head(45)])
     assert two.learn.row_hash.tolist() == learned["row_hash"].to_list()
-    known = Vocabulary.empty(SCHEMA).learn(first.events.head(30), 2)
+    known = Vocabulary.empty(SCHEMA).learn(first.events.head(30), Admission(2))
     assert np.array_equal(two.score.ids, known.encode(second.events))
-    assert np.array_equal(two.learn.ids, known.learn(learned, 2).encode(learned))
-    assert (one.sizes, two.sizes) == (known.sizes(), known.learn(learned, 2).sizes())
+    assert np.array_equal(two.learn.ids, known.learn(learned, Admission(2)).encode(learned))
+    assert (one.sizes, two.sizes) == (known.sizes(), known.learn(learned, Admission(2)).sizes())
     assert stream.rows == (40, 60)
     assert stream.base_rate == pytest.approx([first.events["label"].mean(), second.events["label"].mean()])
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recprune.data.features import FeatureSet, calibrating_half, encode
+from recprune.data.ids import Admission
 from recprune.data.schema import Feature, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
@@ -17,7 +18,7 @@ ARRAYS = ("ids", "numbers", "label", "row_hash")
 
 def test_events_become_arrays_without_strings() -> None:
     events = read([row("a", click=0), row("b", item="b", price=None), row("c", user=9)]).events
-    vocabulary = Vocabulary.empty(SCHEMA).learn(events, 2)
+    vocabulary = Vocabulary.empty(SCHEMA).learn(events, Admission(2))
     features = encode(events, SCHEMA, vocabulary)
     assert features.ids.tolist() == [[1, 1], [1, 0], [0, 1]]
     assert features.numbers[:, 0].tolist() == pytest.approx([1.5, float("nan"), 1.5], nan_ok=True)

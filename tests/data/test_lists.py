@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from recprune.data.features import FeatureSet, encode
+from recprune.data.ids import Admission
 from recprune.data.partition import About, open_partition, write_partition
 from recprune.data.profile import measure
 from recprune.data.schema import Schema, ids, many
@@ -23,15 +24,15 @@ def events(*genres: list[str]) -> pl.DataFrame:
 
 
 def test_each_id_of_a_list_counts() -> None:
-    vocabulary = Vocabulary.empty(SCHEMA).learn(events(["b", "b"], ["a"], []), min_count=2)
+    vocabulary = Vocabulary.empty(SCHEMA).learn(events(["b", "b"], ["a"], []), Admission(2))
     assert vocabulary.admitted("genres").rows() == [("b", 1)]
-    again = vocabulary.learn(events(["a", "c"]), min_count=2)
+    again = vocabulary.learn(events(["a", "c"]), Admission(2))
     assert again.admitted("genres").rows() == [("b", 1), ("a", 2)]
     assert again.sizes() == (3, 2)
 
 
 def test_lists_are_cut_filled_up_and_unknown_ids_have_row_0() -> None:
-    vocabulary = Vocabulary.empty(SCHEMA).learn(events(["b"], ["a"]), min_count=1)
+    vocabulary = Vocabulary.empty(SCHEMA).learn(events(["b"], ["a"]), Admission(1))
     found = vocabulary.encode(events(["a", "b", "a"], ["z"], [], ["b", "z"]))
     assert found.tolist() == [[1, 2, 1], [0, NO_ID, 1], [NO_ID, NO_ID, 1], [2, 0, 1]]
 
@@ -40,13 +41,13 @@ def test_a_day_without_rows_or_ids_has_its_columns() -> None:
     vocabulary = Vocabulary.empty(SCHEMA)
     assert vocabulary.encode(events([], [])).tolist() == [[NO_ID, NO_ID, 0]] * 2
     assert vocabulary.encode(events(["a"]).head(0)).shape == (0, 3)
-    assert vocabulary.learn(events([], []), min_count=1).admitted("genres").is_empty()
+    assert vocabulary.learn(events([], []), Admission(1)).admitted("genres").is_empty()
 
 
 def test_feature_arrays_keep_weights_and_lists() -> None:
     schema = Schema(label="click", time="at", key=("request",), features=SCHEMA.features, weight="w")
     rows = read([row("a", genres=["a"], w=3.0), row("b", genres=[], w=0.5)], schema).events
-    found = encode(rows, schema, Vocabulary.empty(schema).learn(rows, 1))
+    found = encode(rows, schema, Vocabulary.empty(schema).learn(rows, Admission(1)))
     assert found.weight.tolist() == [3.0, 0.5]
     found.save(Path("features"))
     again = FeatureSet.load(Path("features"))
@@ -67,7 +68,7 @@ def test_a_feature_that_becomes_a_list_is_another_feature() -> None:
 def test_a_profile_counts_empty_lists_distinct_ids_and_rows_with_a_new_one() -> None:
     found = read([row(f"r{n}", genres=g) for n, g in enumerate([["a", "b"], ["a"], [], ["c", "a"]])], SCHEMA)
     write_partition(found, About(schema=SCHEMA, source="made"), str(DAY), Path("events"), Path("rejected"))
-    known = Vocabulary.empty(SCHEMA).learn(events(["a", "b"]), min_count=1)
+    known = Vocabulary.empty(SCHEMA).learn(events(["a", "b"]), Admission(1))
     told = measure(open_partition(Path("events")), known, [])["categorical"]["genres"]
     assert {key: told[key] for key in ("missing", "unique", "new")} == {"missing": 0.25, "unique": 3, "new": 0.25}
     assert told["top"] == {"a": 0.75, "b": 0.25, "c": 0.25}

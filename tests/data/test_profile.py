@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recprune.data.ids import Admission
 from recprune.data.profile import SMALLEST, TOP, Profile, drift, measure, stability_index
 from recprune.data.schema import MISSING_INT
 from recprune.data.vocabulary import Vocabulary
@@ -72,7 +73,7 @@ def test_a_number_that_is_missing_everywhere_has_no_mean() -> None:
 
 
 def test_new_ids_are_those_outside_the_parents_vocabulary() -> None:
-    known = EMPTY.learn(pl.DataFrame({"user": [5], "item": ["a"]}), 2)
+    known = EMPTY.learn(pl.DataFrame({"user": [5], "item": ["a"]}), Admission(2))
     found = profile([row("a", user=5), row("b", user=6), row("c", user=7), row("d", user=5)], known)
     assert (found["categorical"]["user"]["new"], found["categorical"]["item"]["new"]) == (0.5, 0)
 

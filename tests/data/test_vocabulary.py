@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recprune.data.ids import Admission
 from recprune.data.schema import MISSING_INT, Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
@@ -35,48 +36,48 @@ def test_an_empty_vocabulary_knows_the_unknown_row_alone() -> None:
 
 
 def test_an_id_is_admitted_when_it_was_seen_often_enough_the_day_counted() -> None:
-    first = EMPTY.learn(events([9, 5, 5]), min_count=2)
+    first = EMPTY.learn(events([9, 5, 5]), Admission(2))
     assert rows_of(first) == {5: 1}
-    second = first.learn(events([9, 5, 3]), min_count=2)
+    second = first.learn(events([9, 5, 3]), Admission(2))
     assert rows_of(second) == {5: 1, 9: 2}
-    assert second.tables["user"].rows() == [(5, 3, 1), (9, 2, 2), (3, 1, -1)]
+    assert second.tables["user"].rows() == [(5, 3, 1, 0), (9, 2, 2, 0), (3, 1, -1, 0)]
     assert second.encode(events([3, 9, 5, 4]))[:, 0].tolist() == [0, 2, 1, 0]
 
 
 def test_new_rows_come_after_all_older_ones_in_order_of_id() -> None:
-    first = EMPTY.learn(events([50, 40, 50, 40]), 2)
-    second = first.learn(events([45, 45, -1, -1, 60]), 2)
+    first = EMPTY.learn(events([50, 40, 50, 40]), Admission(2))
+    second = first.learn(events([45, 45, -1, -1, 60]), Admission(2))
     assert rows_of(second) == {40: 1, 50: 2, -1: 3, 45: 4}
 
 
 def test_a_lower_count_admits_those_that_waited() -> None:
-    waiting = EMPTY.learn(events([1, 2, 2]), 3)
+    waiting = EMPTY.learn(events([1, 2, 2]), Admission(3))
     assert waiting.sizes()[0] == 1
-    assert rows_of(waiting.learn(events([]), 2)) == {2: 1}
-    assert rows_of(waiting.learn(events([]), 1)) == {1: 1, 2: 2}
+    assert rows_of(waiting.learn(events([]), Admission(2))) == {2: 1}
+    assert rows_of(waiting.learn(events([]), Admission(1))) == {1: 1, 2: 2}
 
 
 def test_learning_leaves_the_old_vocabulary_as_it_was() -> None:
-    first = EMPTY.learn(events([5, 5]), 2)
+    first = EMPTY.learn(events([5, 5]), Admission(2))
     before = first.tables["user"].clone()
-    first.learn(events([5, 6, 6]), 2)
+    first.learn(events([5, 6, 6]), Admission(2))
     assert first.tables["user"].equals(before)
 
 
 def test_missing_ids_have_a_row_like_others() -> None:
-    vocabulary = EMPTY.learn(events([MISSING_INT] * 2, ["", ""]), 2)
+    vocabulary = EMPTY.learn(events([MISSING_INT] * 2, ["", ""]), Admission(2))
     assert (rows_of(vocabulary), rows_of(vocabulary, "item")) == ({MISSING_INT: 1}, {"": 1})
 
 
 def test_unseen_are_those_never_counted_admitted_or_not() -> None:
-    vocabulary = EMPTY.learn(events([5, 5, 6]), 2)
+    vocabulary = EMPTY.learn(events([5, 5, 6]), Admission(2))
     assert events([5, 6, 7]).select(vocabulary.unseen("user")).to_series().to_list() == [False, False, True]
     assert events([5]).select(EMPTY.unseen("user")).to_series().to_list() == [True]
 
 
 def test_without_categorical_features_there_is_nothing_to_encode() -> None:
     schema = Schema(label="click", time="at", key=(), features=(number("price"),))
-    vocabulary = Vocabulary.empty(schema).learn(pl.DataFrame({"price": [1.0, 2.0]}), 2)
+    vocabulary = Vocabulary.empty(schema).learn(pl.DataFrame({"price": [1.0, 2.0]}), Admission(2))
     assert vocabulary.encode(pl.DataFrame({"price": [1.0, 2.0]})).shape == (2, 0)
     assert vocabulary.sizes() == ()
 
@@ -109,7 +110,7 @@ def test_a_vocabulary_is_what_dictionaries_say(days: list[list[tuple[int, str]]]
     for day in days:
         user, item = [u for u, _ in day], [i for _, i in day]
         before = [rows_of(vocabulary), rows_of(vocabulary, "item")]
-        vocabulary = vocabulary.learn(events(user, item), min_count)
+        vocabulary = vocabulary.learn(events(user, item), Admission(min_count))
         users.learn(user, min_count)
         items.learn(item, min_count)
         assert [rows_of(vocabulary), rows_of(vocabulary, "item")] == [users.rows, items.rows]
@@ -128,7 +129,7 @@ def test_a_vocabulary_is_what_dictionaries_say(days: list[list[tuple[int, str]]]
 def test_a_vocabulary_survives_the_disk(days: list[list[tuple[int, str]]]) -> None:
     vocabulary, path = EMPTY, Path("vocab/2024-01-05")
     for day in days:
-        vocabulary = vocabulary.learn(events([u for u, _ in day], [i for _, i in day]), 2)
+        vocabulary = vocabulary.learn(events([u for u, _ in day], [i for _, i in day]), Admission(2))
         vocabulary.save(path, "2024-01-05")
         digest = manifest_digest(path)
         vocabulary = Vocabulary.load(path, SCHEMA)
@@ -179,7 +180,7 @@ def test_a_table_that_no_vocabulary_has_is_refused(table: dict[str, list[Any]]) 
 
 
 def test_a_vocabulary_fitted_to_a_changed_schema_keeps_the_ids_of_what_stays() -> None:
-    vocabulary = EMPTY.learn(events([1, 1, 2, 2], ["a", "a", "b", "b"]), min_count=2)
+    vocabulary = EMPTY.learn(events([1, 1, 2, 2], ["a", "a", "b", "b"]), Admission(2))
     vocabulary.save(Path("vocab/2024-01-05"), "2024-01-05")
     changed = replace(SCHEMA, features=(ids("city"), ids("item"), ids("user", "string")))
     found = Vocabulary.read(Path("vocab/2024-01-05")).fitted(changed)

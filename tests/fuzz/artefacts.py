@@ -13,6 +13,7 @@ import polars as pl
 import torch
 
 from recprune.data.features import FeatureSet, encode
+from recprune.data.ids import Admission
 from recprune.data.partition import open_partition
 from recprune.data.vocabulary import Vocabulary
 from recprune.files import MANIFEST, artefact, open_artefact, understood
@@ -117,7 +118,7 @@ def make_vocabulary() -> Try:
     """A vocabulary is the one that was written, or refused."""
     path = Path(f"vocab/{D}")
     events = day_of(stream(1, 60)).events
-    Vocabulary.empty(SCHEMA).learn(events, 2).save(path, D)
+    Vocabulary.empty(SCHEMA).learn(events, Admission(2)).save(path, D)
 
     def use() -> None:
         found = Vocabulary.load(path, SCHEMA)
@@ -129,7 +130,7 @@ def make_vocabulary() -> Try:
 def make_features() -> Try:
     """Feature arrays are those that were written, or refused."""
     path, events = Path(f"data/features/{D}"), day_of(stream(1, 40)).events
-    vocabulary = Vocabulary.empty(SCHEMA).learn(events, 2)
+    vocabulary = Vocabulary.empty(SCHEMA).learn(events, Admission(2))
     with artefact(path, "features", D, {"schema": SCHEMA.to_json(), "tail_rows": 4}) as folder:
         encode(events, SCHEMA, vocabulary).save(folder / "tail")
 

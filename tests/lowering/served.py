@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recprune.data.features import encode
+from recprune.data.ids import Admission
 from recprune.data.schema import MISSING_INT, Feature, Schema
 from recprune.data.values import dtype_of
 from recprune.data.vocabulary import Vocabulary
@@ -61,7 +62,7 @@ def served(
     """Return a line that knows the ids of `learned` rows; without `inputs` it reads all."""
     schema = Schema(label="click", time="at", key=(), features=tuple(features))
     rows = rows_of(schema, learned, seed)
-    vocabulary = Vocabulary.empty(schema).learn(rows, min_count=2)
+    vocabulary = Vocabulary.empty(schema).learn(rows, Admission(2))
     shape = dense_shape(schema, model)
     line = line_of(reading(shape, shape.inputs if inputs is None else inputs), seed)
     line.sizes = tuple(new if old else 0 for old, new in zip(line.sizes, vocabulary.sizes(), strict=True))

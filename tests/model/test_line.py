@@ -69,6 +69,21 @@ def test_a_feature_that_is_not_read_gets_no_rows_and_is_not_looked_up() -> None:
     assert line.look_up(torch.tensor([[4, 98, 5], [0, 0, 0]], dtype=torch.int32))[0].tolist() == [[4, 10], [0, 5]]
 
 
+def test_a_row_that_belongs_to_another_id_starts_fresh() -> None:
+    line, before = line_of(shape_of(3, 0, inputs=[0, 6])), line_of(shape_of(3, 0, inputs=[0, 6]))  # rows 0..2 and 3..7
+    grow_rows(line, (4, 99, 5), seed=9, taken_over=np.array([[0, 2], [1, 40], [2, 1]], np.int32))
+    generator = torch.Generator().manual_seed(9)
+    new, fresh = (network.initial_rows(n, 3, generator) for n in (1, 3))
+    expected = torch.cat([before.weights["embedding"][:3], new, before.weights["embedding"][3:]])
+    expected[2], expected[5] = fresh[0], fresh[2]
+    assert torch.equal(line.weights["embedding"], expected)
+    squares = torch.cat(
+        [before.moments["embedding.square"][:3], torch.zeros(1), before.moments["embedding.square"][3:]]
+    )
+    squares[[2, 5]] = 0
+    assert torch.equal(line.moments["embedding.square"], squares)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_events_of_the_whole_vocabulary_are_looked_up(family: str) -> None:
     dense, line = line_of(shape_of(3, 1, family=family)), line_of(shape_of(3, 1, family=family, inputs=[3, 9]))

@@ -58,14 +58,16 @@ def ingest_and_featurize(day: str, parent: str, **simulator: Any) -> None:
     featurize_day(SimulatorSource(replace(SIMULATOR, **simulator)), day, parent)
 
 
-def featurize_day(source: Source, day: str, parent: str, trial: TrialRows | None = None) -> None:
+def featurize_day(
+    source: Source, day: str, parent: str, trial: TrialRows | None = None, chosen: Settings | None = None
+) -> None:
     """Write the events and features of a day of a source, validation passed; a trial may have seen some of its rows."""
     found = read_events(source.read(date.fromisoformat(day)), source.schema(), date.fromisoformat(day), text=False)
     about = About(schema=source.schema(), source="simulator", trial=trial)
     write_partition(found, about, day, Path(f"data/events/{day}"), Path(f"data/rejected/{day}"))
     write_json(Path(f"reports/{day}/validation/verdict.json"), {"day": day, "verdict": "good", "sentence": "good"})
     featurize(
-        small(), day=day, events=Path(f"data/events/{day}"), validation=Path(f"reports/{day}/validation"),
+        chosen or small(), day=day, events=Path(f"data/events/{day}"), validation=Path(f"reports/{day}/validation"),
         parent_events=Path(f"data/events/{parent}"), parent_features=Path(f"data/features/{parent}"),
         parent_vocabulary=Path(f"vocab/{parent}"), vocabulary=Path(f"vocab/{day}"),
         features=Path(f"data/features/{day}"),

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recprune.data.features import FeatureSet
+from recprune.data.features import FeatureSet, split_tail
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import artefact, manifest_digest, open_artefact, write_json
-from recprune.steps.featurize import featurize, split_tail
+from recprune.steps.featurize import featurize
 from tests.makers import DAY, SCHEMA, day_of, settings, stored, stream
 
 BEFORE = date(2024, 1, 4)
@@ -30,7 +31,8 @@ def prepare(rows: int = 100, schema: Schema = SCHEMA) -> tuple[pl.DataFrame, pl.
     stored(before, Path(), BEFORE)
     stored(today, Path(), schema=schema)
     write_json(Path("validation/verdict.json"), {"day": str(DAY), "verdict": "good", "sentence": ""})
-    Vocabulary.empty(SCHEMA).learn(before.events.head(50), 2).save(Path("vocab/parent"), str(BEFORE))
+    known = Vocabulary.empty(SCHEMA).learn(before.events.head(50), Admission.of(2, str(BEFORE), None))
+    known.save(Path("vocab/parent"), str(BEFORE))
     with artefact(Path("features/parent"), "features", str(BEFORE), {"tail_rows": PARENT_TAIL}):
         pass
     return before.events, today.events
@@ -68,7 +70,7 @@ def test_scores_see_the_parents_vocabulary_and_learning_the_days() -> None:
     assert (sets["score"].ids == known.encode(today)).all()
     assert (sets["tail"].ids == grown.encode(today.tail(25))).all()
     learned = pl.concat([before.tail(PARENT_TAIL), today.head(75)])
-    assert grown.tables["user"].equals(known.learn(learned, 2).tables["user"])
+    assert grown.tables["user"].equals(known.learn(learned, Admission.of(2, str(DAY), 90)).tables["user"])
     about = open_artefact(Path("features/day"), "features", str(DAY))
     assert (about["parent_sizes"], about["sizes"]) == (list(known.sizes()), list(grown.sizes()))
     assert about["tail_rows"] == 25

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recprune.data.features import FeatureSet
+from recprune.data.features import FeatureSet, load_taken_over, save_taken_over
+from recprune.data.sources.simulator import SimulatorSource
 from recprune.errors import DamagedArtefactError
 from recprune.files import artefact
 from recprune.metrics.scores import probability
@@ -25,7 +26,9 @@ from tests.steps.chain import (
     FIRST,
     GENESIS,
     SECOND,
+    SIMULATOR,
     bytes_of,
+    featurize_day,
     ingest_and_featurize,
     prune_day,
     small,
@@ -69,6 +72,23 @@ def test_every_line_then_makes_one_pass_over_the_parents_tail_and_the_days_head(
         learn(line, FeatureSet.load(FEATURES / "learn"), chosen.train, day_seed(chosen.train.seed, FIRST))
         assert same(found[name], line)
     assert (manifest["finite"], manifest["restarted"]) == (True, False)
+
+
+def test_a_row_that_belongs_to_another_id_now_starts_fresh_in_every_line() -> None:
+    chosen, source = small(featurize={"keep_days": 1}), SimulatorSource(replace(SIMULATOR, new_ids=0.3))
+    featurize_day(source, FIRST, GENESIS, chosen=chosen)
+    train_day(chosen)
+    taken_over, seed = load_taken_over(FEATURES), day_seed(chosen.train.seed, FIRST)
+    assert len(taken_over) > 5
+    sizes = json.loads((FEATURES / "manifest.json").read_text())["sizes"]
+    for name, line in load_lines(PRUNED)[0].items():
+        old = line.copy()
+        grow_rows(line, sizes, seed, taken_over)
+        learn(line, FeatureSet.load(FEATURES / "learn"), chosen.train, seed)
+        assert same(load_lines(TRAINED, FIRST)[0][name], line)
+        grow_rows(old, sizes, seed)
+        learn(old, FeatureSet.load(FEATURES / "learn"), chosen.train, seed)
+        assert not same(old, line)
 
 
 def test_the_same_pass_gives_the_same_bytes() -> None:
@@ -181,7 +201,9 @@ def forge_features(change: Callable[[FeatureSet], object]) -> list[int]:
     sets["learn"] = replace(sets["learn"], label=np.array(sets["learn"].label))
     change(sets["learn"])
     kept = {key: about[key] for key in ("schema", "parent_sizes", "sizes", "tail_rows")}
+    taken_over = load_taken_over(FEATURES)
     with artefact(FEATURES, "features", FIRST, kept) as folder:
+        save_taken_over(taken_over, folder)
         for name, events in sets.items():
             events.save(folder / name)
     return list(about["sizes"])

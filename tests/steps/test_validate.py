@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from recprune.data.expectations import Expectation, expectations
+from recprune.data.ids import Admission
 from recprune.data.profile import Profile, measure
 from recprune.data.schema import Schema, ids, number
 from recprune.data.vocabulary import Vocabulary
@@ -39,7 +40,7 @@ def history(rows: int = 4000) -> tuple[list[Profile], Vocabulary]:
         day = DAY - timedelta(days=GOOD_DAYS - n)
         found = day_of(stream(n, rows, day), day)
         profiles.append(measure(stored(found, Path("before"), day), vocabulary, profiles))
-        vocabulary = vocabulary.learn(found.events, 2)
+        vocabulary = vocabulary.learn(found.events, Admission(2))
     return profiles, vocabulary
 
 

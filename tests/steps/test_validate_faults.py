@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from recprune.data.faults.faults import NAMES
+from recprune.data.ids import Admission
 from recprune.data.partition import Partition, open_partition
 from recprune.data.profile import Profile, measure
 from recprune.data.simulator.settings import FaultSettings
@@ -49,7 +50,7 @@ def _after_eight_good_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator
         for day in (FIRST + timedelta(days=n) for n in range(GOOD_DAYS)):
             partition = ingested(PACKAGED, day)
             profiles.append(measure(partition, vocabulary, profiles))
-            vocabulary = vocabulary.learn(partition.scan().collect(), 2)
+            vocabulary = vocabulary.learn(partition.scan().collect(), Admission(2))
         vocabulary.save(Path("vocab"), "2024-01-08")
         save_profiles(profiles, PACKAGED.validate, Path("before"), "2024-01-08", profiles[-1])
         yield
