@@ -159,11 +159,11 @@ def _slices(
     """Yield feature, value and rows of each slice, all rows first."""
     yield ALL, slice(0, rows)
     for feature, values in columns:
-        texts = values.cast(pl.String).to_numpy()
-        found = sorted(set(texts))
+        texts = values.cast(pl.String)
+        found = texts.unique()
         if len(found) <= MOST_VALUES:
-            for value in found:
-                yield (feature, value), np.flatnonzero(texts == value)
+            for value in sorted(found.to_list()):
+                yield (feature, value), np.flatnonzero((texts == value).to_numpy())
 
 
 def read_sums(table: pl.DataFrame) -> dict[tuple[str, str], Sums]:

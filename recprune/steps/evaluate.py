@@ -1,7 +1,9 @@
 """Evaluate: candidate and champion through ONNX Runtime on rows that neither has learned."""
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +33,9 @@ from recprune.settings import EvaluateSettings, Settings
 
 Columns = dict[str, NDArray[Any]]
 Probability = NDArray[np.float64]
+PART = 8192
+"""Rows of a call by which a day is scored: what a call computes stays in the caches, and memory does not grow with the day.
+But where layers take their scales from the call, a row gets what it would get in a call of all rows."""
 
 
 def evaluate(
@@ -88,7 +93,8 @@ def evaluate(
     # a new line, after a restart or a takeover, must not be judged by the line that it replaced
     before = Pool.empty() if new_line else Pool.read(parent_pooled)
     before.and_day(day, champion_day, scored).write(pooled, day)
-    columns_each = {"candidate": columns_of(ours, rows), "champion": columns_of(theirs, rows)}
+    few = rows.head(max(settings.evaluate.batches, default=0))
+    columns_each = {"candidate": columns_of(ours, few), "champion": columns_of(theirs, few)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
 
 
@@ -160,9 +166,10 @@ def _compare_inputs(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) ->
 
 def _score(scorer: Scorer, rows: pl.DataFrame, columns_of: Callable[[Scorer, pl.DataFrame], Columns]) -> Probability:
     """Return a bundle's probabilities as the log has them, which may lack negative rows."""
-    if rows.is_empty():
-        return np.zeros(0)
-    p = scorer.score(columns_of(scorer, rows)).astype(np.float64)
+    parts = [rows.slice(start, PART) for start in range(0, len(rows), PART)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(lambda part: scorer.score(columns_of(scorer, part)), parts))
+    p = np.concatenate([np.zeros(0), *found])
     return metrics.of_the_log(p, scorer.manifest.get("negative_sampling_rate", 1.0))
 
 
@@ -198,8 +205,8 @@ def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[st
         if feature.pooling is None and values.n_unique() <= MOST_VALUES:
             found.append((feature.name, values))
         else:
-            seen = np.where((np.asarray(ids) > 0).any(axis=1), KNOWN, NEW)
-            found.append((f"{feature.name}, id", pl.Series(seen)))
+            seen = pl.Series((np.asarray(ids) > 0).any(axis=1))
+            found.append((f"{feature.name}, id", seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.String)))
     return found
 
 
