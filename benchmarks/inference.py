@@ -166,7 +166,8 @@ class Bench:
     def write(self, name: str, line: Line, ways: Sequence[Lowering], schema: Schema) -> tuple[Path, Lowered]:
         """Write a line as a file by the first way whose rounding costs little enough."""
         network = Network(line, self.vocabulary, schema)
-        half, observed = seen(network, self.unseen.head(CALIBRATING)), seen(network, self.learned.tail(OBSERVED_ROWS))
+        rows = (self.unseen.head(CALIBRATING), self.learned.tail(OBSERVED_ROWS))
+        half, observed = (seen(network, encode(each, schema, self.vocabulary)) for each in rows)
         lowered = lower(network, ways, half, observed, self.folder, prior=1.0, limit=LIMIT)
         save_model(lowered.model, self.folder / f"{name}.onnx")
         return self.folder / f"{name}.onnx", lowered

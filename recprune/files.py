@@ -174,6 +174,22 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
         DamagedArtefactError: the manifest is missing, changed, or of another kind, day or format, or a
             file is missing, too many, or has another digest.
     """
+    manifest = open_manifest(path, kind, day)
+    found_files = _digests(path)
+    for name in sorted(manifest["files"].keys() | found_files.keys()):
+        expected, found = manifest["files"].get(name), found_files.get(name)
+        if expected != found:
+            what = "is missing" if found is None else "is new" if expected is None else "was changed"
+            raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
+    return manifest
+
+
+def open_manifest(path: Path, kind: str, day: str | None = None) -> dict[str, Any]:
+    """Return an artefact's manifest, for who reads none of its files: those are not checked.
+
+    Raises:
+        DamagedArtefactError: it is missing, changed, or of another kind, day or format.
+    """
     manifest = read_json(path / MANIFEST)
     if not isinstance(manifest, dict) or not _is_whole(manifest) or not isinstance(manifest.get("files"), dict):
         raise DamagedArtefactError(f"{path / MANIFEST} was changed since it was written; {_remedy(path)}")
@@ -182,12 +198,6 @@ def open_artefact(path: Path, kind: str, day: str | None = None) -> dict[str, An
         if manifest.get(name) != expected or expected is None:
             found = manifest.get(name)
             raise DamagedArtefactError(f"{path}: {name} is {found!r}, expected {expected!r}; {_remedy(path)}")
-    found_files = _digests(path)
-    for name in sorted(manifest["files"].keys() | found_files.keys()):
-        expected, found = manifest["files"].get(name), found_files.get(name)
-        if expected != found:
-            what = "is missing" if found is None else "is new" if expected is None else "was changed"
-            raise DamagedArtefactError(f"{path}/{name} {what} since the manifest was written; {_remedy(path)}")
     return _Manifest(path / MANIFEST, manifest)
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.ladder import ingest, prune, startup, train, validate
+from benchmarks.ladder import export, ingest, prune, scoring, startup, train, validate
 from benchmarks.ladder.table import Row, brief, show
 
 _LIBRARIES = ("torch", "polars", "pyarrow", "great-expectations", "onnxruntime")
@@ -41,6 +41,8 @@ def rungs(rows: int, seconds: float) -> dict[str, Callable[[], list[Row]]]:
         "validate": lambda: validate.rungs(rows),
         "train": lambda: train.measure(min(rows, 200_000), seconds),
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
+        "export": lambda: export.rungs(rows // 5, rows // 5),
+        "scoring": lambda: scoring.rungs(seconds=seconds / 4, ids=rows // 5, rows=min(rows, 200_000)),
         "start-up": startup.rungs,
     }
 

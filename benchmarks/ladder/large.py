@@ -1,8 +1,8 @@
 """A workspace with a large vocabulary: two days of events in Criteo's layout, through recprune's own steps.
 
-Ids by a Zipf law over tables of Criteo Kaggle's sizes, cut so that all together have as many rows as asked; the first day
-has every id once. Ingest, featurize and export are the commands of `dvc.yaml`; a network learns a part of a day only, and
-what it scored on the next one is drawn.
+Ids by a Zipf law over tables of Criteo Kaggle's sizes, cut so that all together have as many rows as asked; the first
+day has every id once. Ingest, featurize and export are the commands of `dvc.yaml`; a network learns a part of a day
+only, and what it scored on the next one is drawn.
 """
 
 import os
@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import polars as pl
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.ladder.networks import CARDINALITIES, NUMBERS, WIDTH, ZIPF
+from benchmarks.ladder.networks import CARDINALITIES, NUMBERS, WIDTH, ZIPF, networks
 from benchmarks.ladder.table import measure, work
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
@@ -37,9 +37,10 @@ from recprune.training.incremental import learn
 
 GENESIS, FIRST, DAY = "2023-12-31", "2024-01-01", "2024-01-02"
 MODELS: dict[str, dict[str, Any]] = {
-    "DLRM": {"family": "dlrm", "bottom": [512, 256, 64], "top": [512, 256]},
-    "wide&deep": {"family": "deepfm", "bottom": [64], "top": [1024, 512, 256]},
+    "dlrm": {"family": "dlrm", "bottom": [512, 256, 64], "top": [512, 256]},
+    "wide&deep": {"family": "deepfm", "bottom": [], "top": [1024, 512, 256]},
 }
+"""As settings; what their inputs are, the networks that training is measured on say."""
 LEARNED = 60_000
 """Rows that a network learns: enough that its layers' inputs have the ranges of a trained one."""
 
@@ -134,7 +135,7 @@ def _hashed(ids: NDArray[np.int64], salt: int) -> NDArray[np.int64]:
 
 
 def make_model(place: Place, name: str) -> None:
-    """Put a network that learned the day, and a pruned one, in the workspace, and the first day's bundle as champion."""
+    """Put a network that learned, and a pruned one, in the workspace, and the first day's bundle as champion."""
     told = yaml.safe_load((place.folder / "params.yaml").read_text(encoding="utf-8"))
     told["model"] |= {**MODELS[name], "embedding": WIDTH}
     _settle(place.folder, told)
@@ -153,7 +154,9 @@ def lines(folder: str) -> None:
         events, schema = FeatureSet.load(Path("data/features", day, "learn")), Schema.from_json(about["schema"])
         some = events.rows(slice(0, LEARNED))
         if not made:
-            made["dense"] = new_line(dense_shape(schema, settings.model), about["sizes"], 1)
+            shape = dense_shape(schema, settings.model)
+            network = next(n for n in networks(1).values() if n.shape.family == shape.family)
+            made["dense"] = new_line(replace(shape, inputs=network.shape.inputs), about["sizes"], 1)
             learn(made["dense"], some, settings.train, 1)
             budget = budget_for(made["dense"].shape, pruning, None)
             made["served"], _ = carve(made["dense"], some, budget.share, budget, pruning)

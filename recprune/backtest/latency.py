@@ -16,7 +16,7 @@ from recprune.data.sources.source import Source
 from recprune.data.vocabulary import Vocabulary
 from recprune.files import SCRATCH, artefact
 from recprune.lowering.external import save_model
-from recprune.lowering.graph import build_graph
+from recprune.lowering.graph import Network, build_graph
 from recprune.lowering.inputs import describe_inputs, raw_values
 from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.ranges import input_ranges
@@ -74,7 +74,7 @@ def _scorers(lines: Mapping[str, Path], stream: Stream, folder: Path, rows: pl.D
     for number, (name, kept) in enumerate(lines.items()):
         line = load_lines(kept)[0]["served"]
         known, usual = known_ids(vocabulary, line), usual_lowering(line.shape)
-        ranges = input_ranges(line, known, stream.schema, rows, folder)
+        ranges = input_ranges(Network(line, known, stream.schema), feed(rows), folder)
         for precision in PRECISIONS:
             bundle = folder / f"{number}-{precision}"
             model = build_graph(line, known, stream.schema, 0.0, replace(usual, layers=precision), ranges)

@@ -7,9 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
-
-from recprune.lowering.external import LIMIT
+from onnx import AttributeProto, TensorProto, helper
 
 OPSETS = {"": 20, "ai.onnx.ml": 3}
 P_CLICK = helper.make_tensor_value_info("p_click", TensorProto.FLOAT, ["rows"])
@@ -23,8 +21,8 @@ class Builder:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, NDArray[np.generic]] = {}
-        self.fed: dict[str, list[str]] = {}
-        """By the name of a fully connected layer the tensors it reads."""
+        self.fed: dict[str, list[tuple[str, int]]] = {}
+        """By the name of a fully connected layer the tensors it reads, and on which axis their rows lie."""
         self._section: Section = "rest"
 
     @contextmanager
@@ -40,6 +38,22 @@ class Builder:
         name = output or f"{own}/{kind}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name=own, domain=domain, **attributes))
         return name
+
+    def encoder(self, x: str, keys: Sequence[int | bytes], values: Sequence[int], default: int) -> str:
+        """Add a look-up of keys, int64 or UTF-8, and return the output's name.
+
+        `helper.make_node` looks at every key several times, which takes seconds for a million.
+        """
+        own = self._own()
+        node = helper.make_node("LabelEncoder", [x], [f"{own}/LabelEncoder"], name=own, domain="ai.onnx.ml")
+        node.attribute.add(name="default_int64", type=AttributeProto.INT, i=default)
+        if isinstance(keys[0], bytes):
+            node.attribute.add(name="keys_strings", type=AttributeProto.STRINGS).strings.extend(keys)
+        else:
+            node.attribute.add(name="keys_int64s", type=AttributeProto.INTS).ints.extend(keys)
+        node.attribute.add(name="values_int64s", type=AttributeProto.INTS).ints.extend(values)
+        self.nodes.append(node)
+        return str(node.output[0])
 
     def nodes_of(self, kind: str, inputs: Sequence[str], outputs: int, **attributes: Any) -> list[str]:
         """Add a node of several outputs and return their names."""
@@ -66,7 +80,7 @@ class Builder:
     def model(
         self, inputs: Sequence[onnx.ValueInfoProto], outputs: Sequence[onnx.ValueInfoProto] = (P_CLICK,)
     ) -> onnx.ModelProto:
-        """Return the model, checked if it is small enough to be; `save_model` checks a larger one.
+        """Return the model; `save_model` checks it.
 
         Filled in place: protobuf copies messages by writing them, which ends at 2 GB.
         """
@@ -79,8 +93,6 @@ class Builder:
         for name, value in self.constants.items():
             data_type = helper.np_dtype_to_tensor_dtype(value.dtype)
             graph.initializer.add(name=name, dims=value.shape, data_type=data_type, raw_data=value.tobytes())
-        if sum(value.nbytes for value in self.constants.values()) < LIMIT:
-            onnx.checker.check_model(model)
         return model
 
     def _own(self) -> str:

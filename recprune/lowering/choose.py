@@ -22,6 +22,7 @@ from recprune.lowering.graph import Network, build_graph
 from recprune.lowering.inputs import of_request
 from recprune.lowering.interaction import DENSE_PAIRS, usual_lowering
 from recprune.lowering.lowering import Columns, Lowering, Pairs, Precision, Rows
+from recprune.lowering.ready import ReadyRows
 from recprune.lowering.session import Feed, feed, open_session
 from recprune.lowering.timed import clocked, median_call
 from recprune.model.shape import Shape
@@ -182,6 +183,8 @@ def _about(network: Network, batches: Sequence[int]) -> dict[str, Any]:
 def _small(network: Network) -> Network:
     """Return the network with few ids: times of its parts are the same, and it is built at once."""
     line, vocabulary = network.line, network.vocabulary
+    if isinstance(vocabulary, ReadyRows):
+        return network
     tables = {name: table.filter(pl.col("row") <= IDS) for name, table in vocabulary.tables.items()}
     starts, sizes = line.offsets().tolist(), [min(size, IDS + 1) for size in line.sizes]
     kept = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, sizes, strict=True)])

@@ -51,15 +51,24 @@ def compare(
         `us_per_row` by batch size, model and percentile; `spent` by model and section, microseconds a row at
         128 rows; `threads` and `onnxruntime`.
     """
-    timed, spent = {}, dict[str, dict[str, float]]()
-    for n in sizes:
-        batches = calls(rows, n)
-        fed = {name: [feed(b, (once or {}).get(name, ())) for b in batches] for name in models}
-        sessions = ({name: open_session(model) for name, model in models.items()} for _ in range(loads))
-        timed[str(n)] = _middle([interleaved(opened, fed, n) for opened in sessions])
-        if n == PROFILED_ROWS:
-            spent = {name: _spent(model, fed[name], n) for name, model in models.items()}
-    return {"us_per_row": timed, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
+    given = {name: frozenset((once or {}).get(name, ())) for name in models}
+    fed = {n: _fed(calls(rows, n), given) for n in sizes}
+    timed: dict[int, list[dict[str, dict[str, float]]]] = {n: [] for n in sizes}
+    for _ in range(loads):
+        sessions = {name: open_session(model) for name, model in models.items()}
+        for n in sizes:
+            timed[n].append(interleaved(sessions, fed[n], n))
+    del sessions
+    profiled = fed.get(PROFILED_ROWS, {})
+    spent = {name: _spent(models[name], batches, PROFILED_ROWS) for name, batches in profiled.items()}
+    us_per_row = {str(n): _middle(times) for n, times in timed.items()}
+    return {"us_per_row": us_per_row, "spent": spent, "threads": 1, "onnxruntime": ort.__version__}
+
+
+def _fed(batches: Sequence[pl.DataFrame], once: Mapping[str, Collection[str]]) -> dict[str, list[Feed]]:
+    """Return by model what it is called with; models that are given the same share it."""
+    made = {given: [feed(batch, given) for batch in batches] for given in set(once.values())}
+    return {name: made[given] for name, given in once.items()}
 
 
 def _middle(times: Sequence[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:

@@ -20,7 +20,9 @@ PAGE = 4096
 """Tensors begin at its multiples, so that ONNX Runtime can map the file instead of reading it."""
 
 
-def save_model(model: onnx.ModelProto, file: Path, limit: int = LIMIT, *, smallest: int = SMALLEST) -> int:
+def save_model(
+    model: onnx.ModelProto, file: Path, limit: int = LIMIT, *, smallest: int = SMALLEST, check: bool = True
+) -> int:
     """Write a model, its large initializers to a `.data` file beside it if it has `limit` bytes; return all bytes.
 
     The model is left as it is. One tensor at a time is copied, never all of them. Checked as it was written. A model
@@ -31,6 +33,7 @@ def save_model(model: onnx.ModelProto, file: Path, limit: int = LIMIT, *, smalle
         file: where it is written; `model.onnx` has its tensors in `model.data`.
         limit: bytes that one protocol buffer may have.
         smallest: bytes from which on a tensor lies outside.
+        check: look whether it is a good model, which ONNX Runtime does, too, when it loads one.
 
     Raises:
         RecpruneError: it has `limit` bytes also without them, most of them ids, which cannot lie outside.
@@ -47,7 +50,8 @@ def save_model(model: onnx.ModelProto, file: Path, limit: int = LIMIT, *, smalle
         with data.open("wb") as opened:
             placed = [_place(t, opened, data.name) if n in large else t for n, t in enumerate(tensors)]
         onnx.save(_with_tensors(model, placed), file)
-    onnx.checker.check_model(file)
+    if check:
+        onnx.checker.check_model(file)
     return file.stat().st_size + (data.stat().st_size if data.exists() else 0)
 
 
@@ -125,6 +129,8 @@ def _attribute_bytes(attribute: AttributeProto) -> int:
     """
     numbers = np.asarray(attribute.ints, np.int64).astype(np.uint64)
     digits = 2 * len(numbers) + sum(int(np.count_nonzero(numbers >> np.uint64(7 * n))) for n in range(1, 10))
-    texts = sum(len(text) + (2 if len(text) < 2**7 else 6) for text in attribute.strings)
+    lengths = [*map(len, attribute.strings)]
+    long = 4 * sum(length >= 2**7 for length in lengths) if max(lengths, default=0) >= 2**7 else 0
+    texts = sum(lengths) + 2 * len(lengths) + long
     tensor = _bytes(attribute.t) if attribute.HasField("t") else 0
     return digits + texts + 5 * len(attribute.floats) + tensor

@@ -33,6 +33,7 @@ from recprune.lowering.look_up import (
     picked_in_order,
 )
 from recprune.lowering.lowering import Lowering, Ranges
+from recprune.lowering.ready import ReadyRows, ready_schema
 from recprune.lowering.table import gathered, look_up_one, pooled, written_table
 from recprune.model.line import Line
 
@@ -42,19 +43,23 @@ class Network:
     """What a graph is built of."""
 
     line: Line
-    vocabulary: Vocabulary
+    vocabulary: Vocabulary | ReadyRows
     schema: Schema
+
+    def ready(self) -> "Network":
+        """Return the same network behind its look-ups: it takes rows of the table; see `ready_values`."""
+        return Network(self.line, ReadyRows(self.vocabulary.features), ready_schema(self.schema))
 
 
 def build_graph(
     line: Line,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | ReadyRows,
     schema: Schema,
     calibration: Calibration | float,
     lowering: Lowering | None = None,
     ranges: Ranges | None = None,
 ) -> onnx.ModelProto:
-    """Return the network as a checked ONNX model.
+    """Return the network as an ONNX model.
 
     A feature that is not read is an input all the same, so that whoever calls need not know what was pruned.
 
@@ -70,17 +75,18 @@ def build_graph(
     return _written(line, vocabulary, schema, map_, lowering, ranges).model(graph_inputs(schema))
 
 
-def watched_graph(line: Line, vocabulary: Vocabulary, schema: Schema) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
-    """Return the network as fp32 model that gives the inputs of its layers, too, and their names by layer."""
+def watched_graph(network: Network) -> tuple[onnx.ModelProto, dict[str, list[tuple[str, int]]]]:
+    """Return an fp32 model that gives the inputs of its layers, too, and by layer their names and rows' axes."""
+    line, vocabulary, schema = network.line, network.vocabulary, network.schema
     build = _written(line, vocabulary, schema, shift(0.0), Lowering(), None)
-    names = dict.fromkeys(name for fed in build.fed.values() for name in fed)
+    names = dict.fromkeys(name for fed in build.fed.values() for name, _ in fed)
     watched = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None]) for name in names]
     return build.model(graph_inputs(schema), [P_CLICK, *watched]), build.fed
 
 
 def _written(
     line: Line,
-    vocabulary: Vocabulary,
+    vocabulary: Vocabulary | ReadyRows,
     schema: Schema,
     calibration: Calibration,
     lowering: Lowering | None,
@@ -113,7 +119,7 @@ def calibrated(build: Builder, logit: str, calibration: Calibration) -> str:
     return build.node("Add", [build.node("Mul", [logit, slope]), bent])
 
 
-def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]:
+def stack(writer: Writer, vocabulary: Vocabulary | ReadyRows, schema: Schema) -> list[Stack]:
     """Return the vectors that are read, of the request and of the rows apart where the family allows it."""
     build, shape, reading = writer.build, writer.line.shape, writer.line.shape.reading
     by_row, shift = reads_by_row(shape, writer.lowering), int(bool(shape.numeric))
@@ -141,7 +147,7 @@ def stack(writer: Writer, vocabulary: Vocabulary, schema: Schema) -> list[Stack]
 
 
 def _rows(
-    writer: Writer, vocabulary: Vocabulary, schema: Schema, positions: Sequence[int], together: bool
+    writer: Writer, vocabulary: Vocabulary | ReadyRows, schema: Schema, positions: Sequence[int], together: bool
 ) -> str | None:
     """Return the table rows of features (F, n); of the request's and the others' together (F, N)."""
     request = {f.name for f in of_request(schema)} if together else set[str]()
@@ -161,7 +167,13 @@ def _rows(
 
 
 def _looked_up(
-    writer: Writer, vocabulary: Vocabulary, schema: Schema, positions: Sequence[int], *, together: bool, by_row: bool
+    writer: Writer,
+    vocabulary: Vocabulary | ReadyRows,
+    schema: Schema,
+    positions: Sequence[int],
+    *,
+    together: bool,
+    by_row: bool,
 ) -> str | None:
     """Return the vectors of features (n, F, D) or (F, n, D); of the request's and the others' together for each row."""
     build, line = writer.build, writer.line

@@ -85,7 +85,7 @@ class Layers:
             bias = self._line.weights[f"{layer}.bias"].numpy() + np.float32(offset)
             total: str | NDArray[np.float32] = bias
             for i, part in enumerate(sorted(parts, key=lambda p: not p.request)):
-                self._build.fed.setdefault(layer, []).append(part.name)
+                self._build.fed.setdefault(layer, []).append((part.name, int(part.turned)))
                 name = f"{layer}/{i}" if len(parts) > 1 else layer
                 total = self._product(name, layer, part, _read(weight, part.index), total)
             return total if isinstance(total, str) else self._build.constant(f"{layer}.bias", total[None])

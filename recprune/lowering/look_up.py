@@ -13,6 +13,7 @@ from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import Builder
 from recprune.lowering.inputs import of_request
 from recprune.lowering.layers import Part
+from recprune.lowering.ready import ReadyRows
 from recprune.lowering.table import look_up_one
 from recprune.model.line import Line
 from recprune.model.network import CLIP, LARGEST
@@ -24,7 +25,9 @@ def count_rows(build: Builder, schema: Schema) -> str:
     return build.node("Shape", [next(f.name for f in schema.features if f not in request)], start=0, end=1)
 
 
-def look_up(build: Builder, line: Line, vocabulary: Vocabulary, positions: Sequence[int] | None = None) -> str | None:
+def look_up(
+    build: Builder, line: Line, vocabulary: Vocabulary | ReadyRows, positions: Sequence[int] | None = None
+) -> str | None:
     """Return the table rows of features that have one id (F, n); None if there are none.
 
     The table of all features is one: a look-up gives the row within it at once.

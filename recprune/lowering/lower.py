@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import polars as pl
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
 from recprune.errors import RecpruneError
 from recprune.lowering.calibrate import Calibration, Kind, fit, mean_offset, shift
@@ -18,7 +19,7 @@ from recprune.lowering.interaction import usual_lowering
 from recprune.lowering.lowering import Lowering, Ranges
 from recprune.lowering.parity import largest_difference, scores
 from recprune.lowering.ranges import input_ranges
-from recprune.lowering.session import written
+from recprune.lowering.session import Feed, written
 from recprune.metrics.intervals import Paired, paired
 from recprune.metrics.scores import log_losses, of_all_rows, probability
 
@@ -30,8 +31,8 @@ PART = 128
 class Seen:
     """Rows with what they were labelled and what torch makes of them."""
 
-    rows: pl.DataFrame
-    """Raw feature values, a column per input."""
+    rows: Feed
+    """What the network takes behind its look-ups; see `ready_values`."""
     label: NDArray[np.float32]
     logit: NDArray[np.float64]
     """Torch's, without an offset."""
@@ -81,6 +82,7 @@ def lower(
         prior: see `fit`.
         limit: largest relative NE that rounding may cost, by the upper end of its interval.
     """
+    ready = network.ready()
     exact, rate = fit(kind, half.label, half.logit, prior), network.schema.negative_sampling_rate
     losses = log_losses(observed.label, probability(exact(observed.logit)))
     ranges: Ranges | None = None
@@ -92,8 +94,8 @@ def lower(
             model = _built(network, exact, way, None)
             return Lowered(model, way, exact, rate, None, refused, mean_offset(exact, half.logit))
         if way.layers == "int8" and ranges is None:
-            ranges = input_ranges(network.line, network.vocabulary, network.schema, observed.rows, folder)
-        model = _built(network, shift(-math.log(rate)), way, ranges)
+            ranges = input_ranges(ready, observed.rows, folder)
+        model = _built(ready, shift(-math.log(rate)), way, ranges)
         on_half, on_observed = (_logits(model, seen.rows, folder) for seen in (half, observed))
         map_ = fit(kind, half.label, on_half, prior)
         rounding = paired(log_losses(observed.label, probability(map_(on_observed))), losses)
@@ -113,29 +115,36 @@ def possible(ways: Sequence[Lowering], rows: pl.DataFrame, network: Network) -> 
 
 
 def parity(
-    network: Network, lowered: Lowered, file: Path, rows: pl.DataFrame, logit: NDArray[np.float64]
+    network: Network,
+    lowered: Lowered,
+    model: Path | InferenceSession,
+    rows: pl.DataFrame,
+    logit: NDArray[np.float64],
+    *,
+    folder: Path,
 ) -> dict[str, float | int]:
     """Return the largest differences from torch: of the same graph in fp32, and of the model if it is rounded.
 
     Args:
         network: what was written down.
         lowered: what it was made.
-        file: the model as it is served.
+        model: as it is served.
         rows: raw feature values, a column per input.
         logit: torch's, without an offset (N,).
+        folder: where the graph in fp32 is written for the while.
 
     Raises:
         RecpruneError: the model gives values that are not finite.
     """
     expected = of_all_rows(probability(lowered.calibration(logit)), lowered.rate)
     if lowered.lowering.exact:
-        return {"fp32": _finite(file, rows, expected), "rows": len(rows)}
+        return {"fp32": _finite(model, rows, expected), "rows": len(rows)}
     exact = replace(lowered.lowering, layers="fp32", rows="fp32")
-    with written(_built(network, lowered.calibration, exact, None), file.parent / ".exact") as plain:
-        return {"fp32": _finite(plain, rows, expected), "rounded": _finite(file, rows, expected), "rows": len(rows)}
+    with written(_built(network, lowered.calibration, exact, None), folder / ".exact") as plain:
+        return {"fp32": _finite(plain, rows, expected), "rounded": _finite(model, rows, expected), "rows": len(rows)}
 
 
-def _finite(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
+def _finite(model: Path | InferenceSession, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
     difference = largest_difference(model, rows, expected)
     if not np.isfinite(difference):
         raise RecpruneError(
@@ -151,9 +160,9 @@ def _built(network: Network, calibration: Calibration, way: Lowering, ranges: Ra
     return build_graph(network.line, network.vocabulary, network.schema, of_all, way, ranges)
 
 
-def _logits(model: onnx.ModelProto, rows: pl.DataFrame, folder: Path) -> NDArray[np.float64]:
+def _logits(model: onnx.ModelProto, rows: Feed, folder: Path) -> NDArray[np.float64]:
     """Return a model's logits (N,)."""
-    parts = [slice(start, start + PART) for start in range(0, len(rows), PART)]
+    parts = [slice(start, start + PART) for start in range(0, len(next(iter(rows.values()))), PART)]
     with written(model, folder / ".logits") as file:
         found = [np.zeros(0, np.float32), *scores(file, rows, parts)]
     p = np.clip(np.concatenate(found).astype(np.float64), 1e-7, 1 - 1e-7)

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from onnxruntime import InferenceSession
 
-from recprune.lowering.session import feed, open_session
+from recprune.lowering.session import Feed, feed, open_session
 
 
-def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
+def largest_difference(model: Path | InferenceSession, rows: pl.DataFrame, expected: NDArray[np.float64]) -> float:
     """Return max |p_onnx − p_torch| over the rows as one batch, and over the first rows one by one.
 
     NaN if any value is NaN, 0 without rows.
 
     Args:
-        model: the ONNX file.
+        model: the ONNX file, or one that was opened.
         rows: raw feature values, a column per input.
         expected: torch's probabilities (N,).
     """
@@ -27,8 +28,11 @@ def largest_difference(model: Path, rows: pl.DataFrame, expected: NDArray[np.flo
     return float(np.max(worst))  # unlike Python's max, keeps NaN
 
 
-def scores(model: Path, rows: pl.DataFrame, parts: Sequence[slice]) -> Iterator[NDArray[np.float32]]:
+def scores(
+    model: Path | InferenceSession, rows: pl.DataFrame | Feed, parts: Sequence[slice]
+) -> Iterator[NDArray[np.float32]]:
     """Yield what a model gives for each part of the rows, as one batch each."""
-    session, columns = open_session(model), feed(rows)
+    session = open_session(model) if isinstance(model, Path) else model
+    columns = feed(rows) if isinstance(rows, pl.DataFrame) else rows
     for part in parts:
         yield session.run(["p_click"], {name: v[part] for name, v in columns.items()})[0]

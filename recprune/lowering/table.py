@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from onnx import TensorProto
 
@@ -16,6 +17,7 @@ from recprune.data.schema import MISSING_INT, Feature
 from recprune.data.vocabulary import Vocabulary
 from recprune.lowering.builder import Builder
 from recprune.lowering.lowering import Lowering
+from recprune.lowering.ready import ReadyRows
 from recprune.model.line import Line
 
 NO_STRING = "\x00recprune: no id"
@@ -24,25 +26,28 @@ LEVELS, MIDDLE = 255, 127
 """Steps of an 8-bit number, and the one that is 0."""
 
 
-def look_up_one(build: Builder, line: Line, vocabulary: Vocabulary, position: int) -> str:
+def look_up_one(build: Builder, line: Line, vocabulary: Vocabulary | ReadyRows, position: int) -> str:
     """Return the table rows of a feature's ids, in the shape of its input.
 
     Of lists, what only fills them up has the row after the table's last one, which is 0.
     """
     feature, offset = vocabulary.features[position], line.offsets().tolist()[position]
+    if isinstance(vocabulary, ReadyRows):
+        return feature.name
     known = vocabulary.admitted(feature.name)
-    keys, rows = known["id"].to_list(), [int(r) + offset for r in known["row"]]
+    ids = known["id"] if feature.dtype == "int64" else known["id"].cast(pl.Binary)
+    keys, rows = ids.to_list(), (known["row"].cast(pl.Int64) + offset).to_list()
     if feature.pooling is not None:
-        keys, rows = [*keys, feature.missing], [*rows, sum(line.sizes)]
-    keys, rows = keys or [_no_id(feature)], rows or [offset]
-    named: dict[str, Any] = {"keys_int64s" if feature.dtype == "int64" else "keys_strings": keys}
-    return build.node(
-        "LabelEncoder", [feature.name], domain="ai.onnx.ml", values_int64s=rows, default_int64=offset, **named
-    )
+        keys, rows = [*keys, _key(feature.missing)], [*rows, sum(line.sizes)]
+    return build.encoder(feature.name, keys or [_no_id(feature)], rows or [offset], offset)
 
 
-def _no_id(feature: Feature) -> int | str:
-    return MISSING_INT if feature.dtype == "int64" else NO_STRING
+def _no_id(feature: Feature) -> int | bytes:
+    return MISSING_INT if feature.dtype == "int64" else _key(NO_STRING)
+
+
+def _key(id_: Any) -> Any:
+    return id_.encode() if isinstance(id_, str) else id_
 
 
 @dataclass(frozen=True, slots=True)

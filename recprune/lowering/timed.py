@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from recprune.lowering.session import Feed
 
-SECONDS = 0.5
+SECONDS = 0.25
 """Of calls, all models together."""
 BLOCK, FEWEST = 10, 4
 """Calls of a model before it is another's turn: each finds its own weights in the caches, as where it serves alone; and

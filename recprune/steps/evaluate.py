@@ -34,8 +34,7 @@ from recprune.settings import EvaluateSettings, Settings
 Columns = dict[str, NDArray[Any]]
 Probability = NDArray[np.float64]
 PART = 8192
-"""Rows of a call by which a day is scored: what a call computes stays in the caches, and memory does not grow with the day.
-But where layers take their scales from the call, a row gets what it would get in a call of all rows."""
+"""Rows of a call by which a day is scored: computed within the caches, and memory does not grow with the day."""
 
 
 def evaluate(
@@ -206,7 +205,8 @@ def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[st
             found.append((feature.name, values))
         else:
             seen = pl.Series((np.asarray(ids) > 0).any(axis=1))
-            found.append((f"{feature.name}, id", seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.String)))
+            told = seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.String)
+            found.append((f"{feature.name}, id", told))
     return found
 
 

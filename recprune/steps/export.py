@@ -6,15 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from recprune.data.features import calibrating_half, encode
+from recprune.data.features import FeatureSet, calibrating_half, encode
 from recprune.data.partition import open_partition
 from recprune.data.schema import Feature, Schema
 from recprune.data.values import dtype_of
 from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
-from recprune.files import SCRATCH, artefact, manifest_digest, open_artefact, read_json, write_json
+from recprune.files import SCRATCH, artefact, manifest_digest, open_manifest, read_json, write_json
 from recprune.lowering.card import model_card
 from recprune.lowering.choose import Times, lowerings_file, ranked, smallest_of_equals
 from recprune.lowering.delivered import asked_and_delivered, deliver
@@ -26,7 +27,8 @@ from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, roun
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.measured import COSTS, measured_time
 from recprune.lowering.parity import scores
-from recprune.lowering.session import feed
+from recprune.lowering.ready import ready_values
+from recprune.lowering.session import feed, open_session
 from recprune.model.checkpoint import load_lines
 from recprune.model.line import Line
 from recprune.model.threads import use_threads
@@ -57,12 +59,13 @@ def export(
     """Write `model.onnx`, its manifest and its model card, and what it delivers beside the dense network."""
     use_threads(settings.train.threads)
     lines, lineage = load_lines(pruned, day)
-    partition, about = open_partition(events, day), open_artefact(features, "features", day)
+    partition, about = open_partition(events, day), open_manifest(features, "features", day)
     schema = Schema.from_json(about["schema"])
     known = Vocabulary.load(vocabulary, schema)
     network = Network(lines["served"], known, schema)
     observed = partition.scan().tail(max(OBSERVED_ROWS, about["tail_rows"])).collect()
-    lowered, times = _lowered(settings.export, network, observed, observed.tail(about["tail_rows"]), day)
+    encoded = encode(observed, schema, known)
+    lowered, times = _lowered(settings.export, network, observed, encoded, about["tail_rows"], day)
     rows = parity_rows(observed, schema)
     raw = raw_values(rows, schema)
     manifest: dict[str, Any] = describe_inputs(schema) | {
@@ -82,8 +85,9 @@ def export(
         file = folder / "model.onnx"
         manifest["bytes"] = save_model(lowered.model, file)
         logit = score(network.line, encode(rows, schema, known))
-        manifest["parity"] = parity(network, lowered, file, raw, logit)
-        [p_click] = scores(file, raw, [slice(0, ROWS)])
+        session = open_session(file)
+        manifest["parity"] = parity(network, lowered, session, raw, logit, folder=folder)
+        [p_click] = scores(session, raw, [slice(0, ROWS)])
         write_sample(folder, feed(raw[:ROWS]), p_click)
         (folder / "README.md").write_text(model_card(day, manifest, partition.counts), encoding="utf-8")
     if key := configured(SIGNING_KEY):
@@ -96,24 +100,24 @@ def export(
         print(sentence)  # noqa: T201
 
 
-def seen(network: Network, rows: pl.DataFrame) -> Seen:
+def seen(network: Network, events: FeatureSet) -> Seen:
     """Return events with torch's logits of them."""
-    features = encode(rows, network.schema, network.vocabulary)
-    return Seen(raw_values(rows, network.schema), features.label, score(network.line, features))
+    return Seen(ready_values(events, network.line, network.schema), events.label, score(network.line, events))
 
 
 def _lowered(
-    settings: ExportSettings, network: Network, observed: pl.DataFrame, tail: pl.DataFrame, day: str
+    settings: ExportSettings, network: Network, observed: pl.DataFrame, events: FeatureSet, tail_rows: int, day: str
 ) -> tuple[Lowered, Times]:
     """Return the model in the fastest way that is allowed, and what was measured."""
     ways, times = _ways(settings, network, raw_values(observed, network.schema))
     order = partial(smallest_of_equals, times=times) if times else list
-    half = seen(network, tail.filter(calibrating_half(tail["row_hash"].to_numpy())))
+    half = np.arange(len(events) - tail_rows, len(events))
+    half = half[calibrating_half(events.row_hash[half])]
     lowered = lower(
         network,
         ways,
-        half,
-        seen(network, observed),
+        seen(network, events.rows(half)),
+        seen(network, events),
         SCRATCH / day,
         order=order,
         kind=settings.calibration,

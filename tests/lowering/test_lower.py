@@ -15,6 +15,8 @@ from recprune.lowering.graph import Network
 from recprune.lowering.lower import Lowered, Seen, lower, parity, possible, rounding_facts
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.parity import scores
+from recprune.lowering.ready import ready_values
+from recprune.lowering.session import feed
 from recprune.metrics.scores import probability
 from recprune.training.scoring import score
 from tests.lowering.served import Served, rows_of, served
@@ -35,7 +37,8 @@ def half(count: int = 2000) -> Seen:
     """Return rows whose labels are drawn from the network's own probabilities."""
     logit = logits(MODEL, count)
     label = (np.random.default_rng(0).random(count) < probability(logit)).astype(np.float32)
-    return Seen(MODEL.raw(rows_of(MODEL.schema, count, 1)), label, logit)
+    events = encode(rows_of(MODEL.schema, count, 1), MODEL.schema, MODEL.vocabulary)
+    return Seen(ready_values(events, MODEL.line, MODEL.schema), label, logit)
 
 
 def lowered(ways: list[Lowering], limit: float, count: int = 2000) -> Lowered:
@@ -96,7 +99,7 @@ def test_the_calibration_is_in_the_file(kind: Kind, way: Lowering) -> None:
     rows = MODEL.raw(rows_of(MODEL.schema, 60, 3))
     found = lower(NETWORK, [way], off, half(), Path("scratch"), kind=kind, prior=1.0, limit=1.0)
     save_model(found.model, Path("model.onnx"))
-    told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 60, 3))
+    told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 60, 3), folder=Path("scratch"))
     assert told["fp32"] < 1e-6
     assert found.calibration(np.array([0.0])) == pytest.approx(0.5, abs=0.2)
     assert (found.calibration.offset is None) == (kind != "offset")
@@ -113,7 +116,7 @@ def test_rows_that_the_log_left_out_are_counted_in(way: Lowering) -> None:
         save_model(made.model, Path(name))
         p.append(next(scores(Path(name), rows, [slice(0, 60)])).astype(np.float64))
     assert p[1] / (1 - p[1]) == pytest.approx(0.1 * p[0] / (1 - p[0]), rel=1e-4)
-    assert parity(network, found, Path("found.onnx"), rows, logits(MODEL, 60, 3))["fp32"] < 1e-6
+    assert parity(network, found, Path("found.onnx"), rows, logits(MODEL, 60, 3), folder=Path("scratch"))["fp32"] < 1e-6
 
 
 def test_without_rows_nothing_is_rounded() -> None:
@@ -127,7 +130,7 @@ def test_without_rows_nothing_is_rounded() -> None:
 def test_parity_of_the_file_and_of_the_same_graph_in_fp32(way: Lowering) -> None:
     found, rows = lowered([way], limit=1.0), MODEL.raw(rows_of(MODEL.schema, 40, 3))
     save_model(found.model, Path("model.onnx"))
-    told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 40, 3))
+    told = parity(NETWORK, found, Path("model.onnx"), rows, logits(MODEL, 40, 3), folder=Path("scratch"))
     assert list(told) == (["fp32", "rows"] if way.exact else ["fp32", "rounded", "rows"])
     assert told["fp32"] < 1e-6
     assert told["rows"] == 40
@@ -140,7 +143,7 @@ def test_values_that_are_not_finite_are_not_exported() -> None:
     for name in ("top.0.weight", "top.1.weight", "top.2.weight"):
         model.line.weights[name] = torch.sign(model.line.weights[name]) * 1e38  # finite weights, logits of ∞ − ∞
     network, rows = Network(model.line, model.vocabulary, model.schema), model.raw(rows_of(model.schema, 40))
-    nothing = Seen(rows[:0], np.zeros(0, np.float32), np.zeros(0))
+    nothing = Seen(feed(rows[:0]), np.zeros(0, np.float32), np.zeros(0))
     found = lower(network, [EXACT], nothing, nothing, Path("scratch"), prior=0.05, limit=1.0)
     save_model(found.model, Path("model.onnx"))
     told = (
@@ -148,4 +151,4 @@ def test_values_that_are_not_finite_are_not_exported() -> None:
         "see the finite rule of the days before, or lower train.learning_rate."
     )
     with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
-        parity(network, found, Path("model.onnx"), rows, np.zeros(40))
+        parity(network, found, Path("model.onnx"), rows, np.zeros(40), folder=Path("scratch"))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from recprune.data.schema import Feature, ids, many, number
-from recprune.lowering.graph import build_graph
+from recprune.lowering.graph import Network, build_graph
 from recprune.lowering.inputs import of_request
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.ranges import input_ranges
@@ -55,7 +55,8 @@ def graph(model: Served, lowering: Lowering | None = None) -> onnx.ModelProto:
     ranges = None
     if rounded:
         with tempfile.TemporaryDirectory() as folder:
-            ranges = input_ranges(model.line, model.vocabulary, model.schema, rows, Path(folder))
+            network = Network(model.line, model.vocabulary, model.schema)
+            ranges = input_ranges(network, feed(rows), Path(folder))
     return build_graph(model.line, model.vocabulary, model.schema, model.offset, lowering, ranges)
 
 

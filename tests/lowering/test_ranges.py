@@ -5,8 +5,11 @@ import pytest
 
 from recprune.data.features import encode
 from recprune.data.schema import ids, number
+from recprune.lowering import ranges
+from recprune.lowering.graph import Network, watched_graph
 from recprune.lowering.layers import quantization
 from recprune.lowering.ranges import best_range, input_ranges
+from recprune.lowering.session import feed, open_session
 from recprune.model import network
 from recprune.model.network import Tensors
 from tests.lowering.served import rows_of
@@ -21,7 +24,8 @@ def test_every_layer_that_can_be_rounded_has_the_range_that_torch_sees(family: s
 
     model = dense(family, FEATURES)
     rows = rows_of(model.schema, 200, seed=1)
-    found = input_ranges(model.line, model.vocabulary, model.schema, model.raw(rows), tmp_path)
+    network_ = Network(model.line, model.vocabulary, model.schema)
+    found = input_ranges(network_, feed(model.raw(rows)), tmp_path)
     layers = {name for name, _, _ in model.line.shape.layers() if not name.startswith("attention")}
     assert found.keys() == layers
     assert list(tmp_path.iterdir()) == []
@@ -33,6 +37,26 @@ def test_every_layer_that_can_be_rounded_has_the_range_that_torch_sees(family: s
         part, index = layer.split(".")
         assert found[layer] == pytest.approx(widened(kept[f"{part}.{int(index) - 1}"].numpy()), rel=1e-4)
     assert found["bottom.0"] == pytest.approx(widened(numbers.numpy()), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["dlrm", "deepfm", "dcn", "autoint"])
+@pytest.mark.parametrize("part", [1, 7, 250])
+def test_ranges_do_not_depend_on_the_rows_of_a_call(
+    family: str, part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether all values are looked at or some are drawn, and whichever axis the rows of a tensor lie on."""
+    model = dense(family, FEATURES)
+    network_, rows = Network(model.line, model.vocabulary, model.schema), rows_of(model.schema, 250, seed=3)
+    for values in (300, 100_000):
+        monkeypatch.setattr(ranges, "VALUES", values)
+        monkeypatch.setattr(ranges, "PART", part)
+        found = input_ranges(network_, feed(model.raw(rows)), tmp_path)
+        whole, fed = watched_graph(network_)
+        session = open_session(whole.SerializeToString())
+        for layer, tensors in fed.items():
+            seen = session.run([name for name, _ in tensors], feed(model.raw(rows)))
+            low, high = best_range(np.concatenate([x.ravel() for x in seen]))
+            assert found[layer] == pytest.approx((1.25 * low, 1.25 * high), rel=1e-5), layer
 
 
 def widened(values: np.ndarray) -> tuple[float, float]:
