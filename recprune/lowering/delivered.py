@@ -6,6 +6,7 @@ Both take the same raw inputs: what is compared is what would be served.
 import json
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -55,7 +56,8 @@ def compare(
     fed = {n: _fed(calls(rows, n), given) for n in sizes}
     timed: dict[int, list[dict[str, dict[str, float]]]] = {n: [] for n in sizes}
     for _ in range(loads):
-        sessions = {name: open_session(model) for name, model in models.items()}
+        with ThreadPoolExecutor() as pool:
+            sessions = dict(zip(models, pool.map(open_session, models.values()), strict=True))
         for n in sizes:
             timed[n].append(interleaved(sessions, fed[n], n))
     del sessions

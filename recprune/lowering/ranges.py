@@ -21,7 +21,7 @@ HEADROOM = 1.25
 change, values that were cut off cost 0.4 % of NE."""
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Shares of the whole range that are tried."""
-PART = 1024
+PART = 256
 """Rows of a call: what all layers read of a hundred thousand takes gigabytes, and time to get such memory."""
 
 

@@ -53,9 +53,10 @@ def slices(
 def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
     """Yield feature, value and rows of each slice, values in order."""
     for feature, values in columns:
-        if values.n_unique() > MOST_VALUES:
+        different = values.unique()
+        if len(different) > MOST_VALUES:
             continue
-        for value in sorted(values.unique().to_list(), key=_order):
+        for value in sorted(different.to_list(), key=_order):
             rows = np.flatnonzero((values == value).to_numpy())
             if FEWEST_ROWS <= len(rows) <= WHOLE * len(values):
                 yield feature, str(value), rows

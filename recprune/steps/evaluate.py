@@ -201,7 +201,7 @@ def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[st
     start = 0
     for feature in schema.categorical:
         values, ids, start = rows[feature.name], score.ids[:, start : start + feature.most], start + feature.most
-        if feature.pooling is None and values.n_unique() <= MOST_VALUES:
+        if feature.pooling is None and all(v.n_unique() <= MOST_VALUES for v in (values.head(1000), values)):
             found.append((feature.name, values))
         else:
             seen = pl.Series((np.asarray(ids) > 0).any(axis=1))
