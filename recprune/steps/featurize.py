@@ -10,7 +10,7 @@ from recprune.data.partition import open_partition
 from recprune.data.sets import code_ids, write_sets
 from recprune.data.verdict import refuse_quarantined
 from recprune.data.vocabulary import StoredVocabulary, describe
-from recprune.files import artefact, open_artefact
+from recprune.files import artefact, open_manifest
 from recprune.progress import Progress
 from recprune.settings import Settings
 
@@ -38,7 +38,7 @@ def featurize(
     refuse_quarantined(validation, day)
     today, before = open_partition(events, day), open_partition(parent_events)
     schema, known = today.schema, StoredVocabulary.open(parent_vocabulary)
-    held_back = open_artefact(parent_features, "features", before.day)["tail_rows"]
+    held_back = open_manifest(parent_features, "features", before.day)["tail_rows"]
     rows = DayRows(today=today, corrected=today.corrected(), before=before, held_back=held_back)
     tail = int((rows.whole - rows.earlier) * settings.featurize.tail)
     rule = Admission.of(settings.featurize.min_count, day, settings.featurize.keep_days)
