@@ -30,11 +30,11 @@ def slices(
         predictions: of `champion`, `served`, `dense` and perhaps `challenger` (N,).
         columns: what to slice by: name, and a value per row (N,).
     """
-    parts = list(_parts(columns))
-    confidence = 1 - 0.05 / max(1, len(parts))
+    confidence = 1 - 0.05 / max(1, sum(1 for _ in _parts(columns)))
     losses = {name: log_losses(label, p) for name, p in predictions.items()}
     found = []
-    for feature, value, rows in parts:
+    for feature, value, chosen in _parts(columns):
+        rows = np.flatnonzero(chosen.to_numpy())
         tax = paired(losses["served"][rows], losses["dense"][rows], confidence) if "dense" in losses else None
         found.append(
             {
@@ -50,16 +50,15 @@ def slices(
     return found
 
 
-def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str, NDArray[np.intp]]]:
-    """Yield feature, value and rows of each slice, values in order."""
+def _parts(columns: Sequence[tuple[str, pl.Series]]) -> Iterator[tuple[str, str, pl.Series]]:
+    """Yield feature, value and which rows have it, of each slice, values in order."""
     for feature, values in columns:
-        different = values.unique()
-        if len(different) > MOST_VALUES:
+        counted = dict(values.rename("value").value_counts().iter_rows())
+        if len(counted) > MOST_VALUES:
             continue
-        for value in sorted(different.to_list(), key=_order):
-            rows = np.flatnonzero((values == value).to_numpy())
-            if FEWEST_ROWS <= len(rows) <= WHOLE * len(values):
-                yield feature, str(value), rows
+        for value in sorted(counted, key=_order):
+            if FEWEST_ROWS <= counted[value] <= WHOLE * len(values):
+                yield feature, str(value), values == value
 
 
 def _order(value: Any) -> tuple[bool, Any]:

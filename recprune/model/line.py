@@ -15,6 +15,9 @@ from recprune.model import network
 from recprune.model.network import Tensors
 from recprune.model.shape import Shape
 
+_SCALED = 524_288
+"""Rows whose numbers are taken together: memory does not grow with the day."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -163,7 +166,12 @@ def _start_fresh(line: Line, rows: NDArray[np.int32], generator: torch.Generator
 
 def learn_scale(line: Line, raw: NDArray[np.float32]) -> None:
     """Merge a day's numbers (N, Q) into the running statistics, in place (Chan et al. 1979)."""
-    values = network.compress(torch.from_numpy(np.array(raw)))
+    for start in range(0, max(len(raw), 1), _SCALED):
+        _merge_scale(line, torch.from_numpy(np.array(raw[start : start + _SCALED])))
+
+
+def _merge_scale(line: Line, raw: Tensor) -> None:
+    values = network.compress(raw)
     there = ~torch.isnan(values)
     count = there.sum(0).double()
     total = torch.where(there, values, 0.0).sum(0)

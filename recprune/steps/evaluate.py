@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -59,7 +59,7 @@ def evaluate(
     open_artefact(next_day, "scores", day)
     scores = pl.read_parquet(next_day / "scores.parquet")
     columns_of = partial(_inputs, schema=partition.schema)
-    champion_whole = _score(theirs, rows, columns_of)
+    champion_whole = np.concatenate([_score(theirs, part, columns_of) for part in _parts(partition)])
     unknown = date_of(champion_day) < date_of(day)
     if not unknown:  # a replay's last day may meet a champion that has learned it; its score would say nothing
         champion_whole = np.full(len(rows), np.nan)
@@ -67,11 +67,12 @@ def evaluate(
     at = at[~calibrating_half(rows["row_hash"].to_numpy()[at])] if held_back else at
     if not unknown:
         at = at[_held_back(champion_day, day, features.parent, rows["row_hash"].to_numpy()[at])]
-    p_ours, p_theirs = _score(ours, rows[at], columns_of), _score(theirs, rows[at], columns_of)
+    gating = _taken(partition, at)
+    p_ours, p_theirs = _score(ours, gating, columns_of), _score(theirs, gating, columns_of)
     label = rows["label"].to_numpy()[at].astype(np.float64)
     whole = {"champion": champion_whole} | {c.removeprefix("p_"): scores[c].to_numpy() for c in scores.columns[2:]}
     today = rows["label"].to_numpy().astype(np.float64)
-    columns = _sliced(rows, features, partition.schema)
+    columns = _sliced(partition, rows["event_time"], features)
     found = {
         "day": day,
         "champion_day": champion_day,
@@ -92,15 +93,34 @@ def evaluate(
     # a new line, after a restart or a takeover, must not be judged by the line that it replaced
     before = Pool.empty() if new_line else Pool.read(parent_pooled)
     before.and_day(day, champion_day, scored).write(pooled, day)
-    few = rows.head(max(settings.evaluate.batches, default=0))
+    few = next(_parts(partition)).head(max(settings.evaluate.batches, default=0))
     columns_each = {"candidate": columns_of(ours, few), "champion": columns_of(theirs, few)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
 
 
 def _counted(partition: Partition, tail_rows: int) -> tuple[pl.DataFrame, int]:
-    """Return the day's rows without those by which a trial chose its parent, and how many of them are the tail."""
-    rows = partition.scan().collect()
+    """Return key, time and label of a day's rows, and how many of them are the tail.
+
+    Rows by which a trial chose the day's parent do not count: they are left out, here and everywhere.
+    """
+    rows = partition.scan().select("row_hash", "event_time", "label").collect()
     return counted(rows, partition.trial), counted(rows.tail(tail_rows), partition.trial).height
+
+
+def _parts(partition: Partition) -> Iterator[pl.DataFrame]:
+    """Yield the rows that count, a file after the other: the whole of a long day would not fit into memory."""
+    for path in partition.parts():
+        yield counted(pl.read_parquet(path), partition.trial)
+
+
+def _taken(partition: Partition, at: NDArray[np.intp]) -> pl.DataFrame:
+    """Return some of the rows that count, by their numbers, which ascend."""
+    found, start = [], 0
+    for part in _parts(partition):
+        first, last = np.searchsorted(at, [start, start + part.height])
+        found.append(part[at[first:last] - start])
+        start += part.height
+    return pl.concat(found)
 
 
 def _about(partition: Partition, rows: int) -> dict[str, Any]:
@@ -194,20 +214,30 @@ def _number(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _sliced(rows: pl.DataFrame, features: Path, schema: Schema) -> list[tuple[str, pl.Series]]:
+def _sliced(partition: Partition, times: pl.Series, features: Path) -> list[tuple[str, pl.Series]]:
     """Return what to slice by: hours, features that have few values, and for the others whether the id is new."""
-    found = [(HOUR, hours(rows["event_time"]))]
+    found = [(HOUR, _few(hours(times)))]
     score = FeatureSet.load(features / "score")
     start = 0
-    for feature in schema.categorical:
-        values, ids, start = rows[feature.name], score.ids[:, start : start + feature.most], start + feature.most
-        if feature.pooling is None and all(v.n_unique() <= MOST_VALUES for v in (values.head(1000), values)):
-            found.append((feature.name, values))
+    for feature in partition.schema.categorical:
+        ids, start = score.ids[:, start : start + feature.most], start + feature.most
+        column = partition.scan().select("row_hash", "event_time", feature.name)
+        if feature.pooling is None and _has_few(column.head(1000), feature.name) and _has_few(column, feature.name):
+            found.append((feature.name, _few(counted(column.collect(), partition.trial)[feature.name])))
         else:
             seen = pl.Series((np.asarray(ids) > 0).any(axis=1))
-            told = seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.String)
+            told = seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.Enum([NEW, KNOWN]))
             found.append((f"{feature.name}, id", told))
     return found
+
+
+def _has_few(rows: pl.LazyFrame, name: str) -> bool:
+    return int(rows.select(pl.col(name).n_unique()).collect().item()) <= MOST_VALUES
+
+
+def _few(values: pl.Series) -> pl.Series:
+    """Return texts of which there are few in a byte each."""
+    return values.cast(pl.Enum(values.unique().sort())) if values.dtype == pl.String else values
 
 
 def latency_file(day: str, bundle: Path, champion: Path, settings: EvaluateSettings) -> Path:
