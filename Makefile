@@ -52,8 +52,8 @@ fuzz: .venv/.all ## Damage all that is read, a million cases (CASES=, SEED=): a 
 chaos: .venv/.all ## Kill a day 200 times at random instants and compare every digest with an undisturbed run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
 
-bench: .venv/.all ## Measure every step beside its peers (about twenty minutes on two free cores).
-	$(BIN)/python -m benchmarks.ladder
+bench: .venv/.all ## Measure every step beside its peers and write docs/results/performance.md (20 minutes on 2 free cores).
+	$(BIN)/python -m benchmarks.ladder --page docs/results/performance.md
 
 docs: .venv/.all ## Build the documentation in site/, which loads nothing from elsewhere.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

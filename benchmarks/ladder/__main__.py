@@ -1,4 +1,4 @@
-"""The whole ladder, one table: `python -m benchmarks.ladder [--small] [--markdown FILE]`.
+"""The whole ladder, one table: `python -m benchmarks.ladder [--small] [--page FILE]`.
 
 About twenty minutes on two free cores; `--small` about five, of so few rows that its figures mean little.
 """
@@ -6,43 +6,51 @@ About twenty minutes on two free cores; `--small` about five, of so few rows tha
 import argparse
 import platform
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.ladder import export, ingest, prune, scoring, startup, train, validate
-from benchmarks.ladder.table import Row, brief, show
+from benchmarks.ladder import day, export, featurize, ingest, prune, scoring, startup, train, validate
+from benchmarks.ladder.table import REACHED, Row, brief, show
 
 _LIBRARIES = ("torch", "polars", "pyarrow", "great-expectations", "onnxruntime")
+BEGIN, END = "<!-- ladder: begin -->", "<!-- ladder: end -->"
+"""What `make bench` writes lies between these lines of the page."""
 
 
 def main() -> None:
     """Print the table, and write it down if that is asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="few rows: does it run?")
-    parser.add_argument("--markdown", type=Path, help="write the table there too")
+    parser.add_argument("--page", type=Path, help="write the table there too")
     given = parser.parse_args()
-    rows, seconds = (200_000, 1.0) if given.small else (5_000_000, 8.0)
-    found: list[Row] = []
-    for name, rung in rungs(rows, seconds).items():
-        sys.stderr.write(f"{name} ...\n")
-        found += rung()
-    about = machine()
+    found, begun = list[Row](), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, rung in rungs(given.small, Path(folder)).items():
+            sys.stderr.write(f"{name} ... ({time.perf_counter() - begun:.0f} s so far)\n")
+            found += rung()
+    about = f"{machine()}; {(time.perf_counter() - begun) / 60:.0f} minutes"
     show(found, about)
-    if given.markdown:
-        given.markdown.write_text(markdown(found, about), encoding="utf-8")
+    if given.page:
+        written = given.page.read_text(encoding="utf-8")
+        given.page.write_text(with_table(written, found, about), encoding="utf-8")
 
 
-def rungs(rows: int, seconds: float) -> dict[str, Callable[[], list[Row]]]:
-    """Return what is measured, of so many rows, for so many seconds."""
+def rungs(small: bool, folder: Path) -> dict[str, Callable[[], list[Row]]]:
+    """Return what is measured; files that several need lie in a folder."""
+    rows, a_day, seconds = (100_000, 20_000, 0.5) if small else (5_000_000, 1_000_000, 4.0)
     return {
-        "ingest": lambda: ingest.rungs(rows),
-        "validate": lambda: validate.rungs(rows),
-        "train": lambda: train.measure(min(rows, 200_000), seconds),
+        "ingest": lambda: ingest.rungs(rows, folder),
+        "validate": lambda: validate.rungs(rows, folder),
+        "featurize": lambda: featurize.rungs(a_day),
+        "train": lambda: train.measure(min(rows, 100_000), seconds, threads=1),
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
-        "export": lambda: export.rungs(rows // 5, rows // 5),
-        "scoring": lambda: scoring.rungs(seconds=seconds / 4, ids=rows // 5, rows=min(rows, 200_000)),
+        "export": lambda: export.rungs(small),
+        "scoring": lambda: scoring.rungs(small),
+        "a day": lambda: day.rungs(a_day),
         "start-up": startup.rungs,
     }
 
@@ -56,10 +64,21 @@ def machine() -> str:
     return f"{cores}, Python {platform.python_version()}, {versions}, {datetime.now(UTC):%Y-%m-%d}"
 
 
+def with_table(page: str, rows: list[Row], about: str) -> str:
+    """Return a page with the table between its marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"the page has no lines {BEGIN} and {END}, between which the table belongs")
+    return f"{before}{begin}\n{markdown(rows, about)}{end}{after}"
+
+
 def markdown(rows: list[Row], about: str) -> str:
     """Return the table as Markdown."""
-    lines = [f"{about}.", "", "| | ours | peer | limit | ratio | goal |", "|---|---|---|---|---|---|"]
-    lines += [f"| {row.what} | {' | '.join(map(brief, row[1:5]))} | {row.goal} |" for row in rows]
+    lines = [f"{about}.", "", "| | ours | peer | limit | ratio | goal | |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        told = REACHED[row.reached] if row.reached is not False else f"**{REACHED[False]}**"
+        lines.append(f"| {row.what} | {' | '.join(map(brief, row[1:5]))} | {row.goal} | {told} |")
     return "\n".join(lines) + "\n"
 
 

@@ -14,6 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 
+_LARGE = 100
+"""A goal of at least so much is none of a ratio."""
+
+
 class Row(NamedTuple):
     """One figure; what was not measured is None."""
 
@@ -23,8 +27,20 @@ class Row(NamedTuple):
     limit: float | None
     """What the machine allows."""
     ratio: float | None
-    """Ours as a multiple of the peer's, or a share of the limit or the goal, as the goal asks; more is better."""
+    """Ours as a multiple of the peer's, or a share of the limit."""
     goal: str
+    """`≥ 2`, `≤ 1.3`: of the ratio, or of ours itself where there is no peer or the number is a large one."""
+
+    @property
+    def reached(self) -> bool | None:
+        """Say whether the goal is reached; None, where there is none."""
+        sign, _, text = self.goal.partition(" ")
+        if sign not in ("≥", "≤"):
+            return None
+        number = float(text.replace(",", ""))
+        alone = number >= _LARGE or (sign == "≤" and self.peer is None) or self.ratio is None
+        value = self.ours if alone or self.ratio is None else self.ratio
+        return value >= number if sign == "≥" else value <= number
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +55,14 @@ class Cost:
     """Largest resident set, MB; imports are counted."""
 
 
+REACHED = {True: "reached", False: "missed", None: ""}
+
+
 def show(rows: Sequence[Row], title: str) -> None:
     """Print the table."""
-    table = Table("what", "ours", "peer", "limit", "ratio", "goal", title=title)
+    table = Table("what", "ours", "peer", "limit", "ratio", "goal", "", title=title)
     for row in rows:
-        table.add_row(row.what, *(brief(value) for value in row[1:5]), row.goal)
+        table.add_row(row.what, *(brief(value) for value in row[1:5]), row.goal, REACHED[row.reached])
     Console(width=180).print(table, markup=False)
 
 
