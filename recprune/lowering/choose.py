@@ -35,6 +35,9 @@ ROUNDS, SECONDS = 7, 0.01
 """Each round times every way, so long each; the quietest round counts."""
 EQUAL = 1.10
 """Times that differ by less are equal; then the smaller file is taken, the embedding table counting most."""
+STEADY = 1.05
+"""So much faster counts the way of the network before, which has nearly the same sizes: a choice that noise may turn
+every night would change most bytes of the file, and what a call takes with them."""
 
 Times = Mapping[str, Mapping[str, float]]
 """By way and batch size the median microseconds of a call."""
@@ -72,21 +75,43 @@ def ranked(network: Network, rows: pl.DataFrame, batches: Sequence[int], file: P
         file: keeps what was measured on this machine, with this version of ONNX Runtime.
     """
     about = _about(network, batches)
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
-    kept = load_times(file)
+    key, kept = _key(about), load_times(file)
+    every = ways(network.line.shape)
     if not _complete(kept["networks"].get(key), network.line.shape):
-        small = _small(network)
+        small, before = _small(network), _before(kept["networks"], about)
         calls = {n: _call(network.schema, rows, n) for n in batches}
-        times = measure(small, ways(network.line.shape), calls)
-        layout = _fastest(ways(network.line.shape), times)[0]
+        times = measure(small, every, calls)
+        layout = _fastest(every, times, before.get("layout"))[0]
         times |= measure(small, precise_ways(layout), calls)  # the layout again, beside what it competes with
-        kept["networks"][key] = {"about": about, "layout": str(layout), "us": times}
+        first = smallest_of_equals(_served(every, layout), times, before.get("first"))[0]
+        told = {"layout": str(layout), "before": before.get("first"), "first": str(first)}
+        kept["networks"][key] = {"about": about, **told, "us": times}
         write_json(file, kept)
     found: Times = kept["networks"][key]["us"]
-    every = ways(network.line.shape)
     layout = next(way for way in every if str(way) == kept["networks"][key]["layout"])
-    alike = [way for way in precise_ways(layout) if way.layers != "dynamic_int8"]
-    return _fastest([*every, *alike[1:]], found), found
+    return _fastest(_served(every, layout), found), found
+
+
+def way_before(network: Network, batches: Sequence[int], file: Path) -> str | None:
+    """Return the way of the network that was measured before this one, of the same family but for its sizes."""
+    before = load_times(file)["networks"].get(_key(_about(network, batches)), {}).get("before")
+    return None if before is None else str(before)
+
+
+def _before(networks: Mapping[str, dict[str, Any]], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was found last of a network that differs in its sizes alone; nothing if none was."""
+    same = ("family", "embedding", "attention", "cross", "batches")
+    alike = [n for n in networks.values() if all(n.get("about", {}).get(name) == about[name] for name in same)]
+    return alike[-1] if alike else {}
+
+
+def _served(every: Sequence[Lowering], layout: Lowering) -> list[Lowering]:
+    """Return the ways that may serve: layouts, and one of them in every precision that does not depend on the call."""
+    return [*every, *(way for way in precise_ways(layout)[1:] if way.layers != "dynamic_int8")]
+
+
+def _key(about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_times(file: Path) -> dict[str, Any]:
@@ -142,19 +167,27 @@ def measure(network: Network, every: Sequence[Lowering], calls: Mapping[int, Fee
     return found
 
 
-def _fastest(every: Sequence[Lowering], times: Times) -> list[Lowering]:
-    def mean(way: Lowering) -> float:
-        return sum(math.log(us) for us in times[str(way)].values())
-
-    return sorted(every, key=mean)
+def _fastest(every: Sequence[Lowering], times: Times, before: str | None = None) -> list[Lowering]:
+    return sorted(every, key=lambda way: _slow(way, times, before))
 
 
-def smallest_of_equals(left: Sequence[Lowering], times: Times) -> list[Lowering]:
-    """Put the smallest first of those that are as fast as the fastest; the others follow in order of time."""
-    ordered = _fastest(left, times)
-    first = times[str(ordered[0])]
-    slower = {way: sum(math.log(us / first[n]) for n, us in times[str(way)].items()) / len(first) for way in ordered}
-    equals = sorted((way for way in ordered if slower[way] <= math.log(EQUAL)), key=_bits)
+def _slow(way: Lowering, times: Times, before: str | None) -> float:
+    """Return the mean logarithm of a way's times; that of the network before counts as faster."""
+    us = times[str(way)].values()
+    return sum(map(math.log, us)) / len(us) - (math.log(STEADY) if str(way) == before else 0.0)
+
+
+def smallest_of_equals(left: Sequence[Lowering], times: Times, before: str | None = None) -> list[Lowering]:
+    """Put the smallest first of those that are as fast as the fastest; the others follow in order of time.
+
+    Args:
+        left: ways.
+        times: of each.
+        before: the way of the network before, if there was one.
+    """
+    ordered = _fastest(left, times, before)
+    limit = _slow(ordered[0], times, before) + math.log(EQUAL)
+    equals = sorted((way for way in ordered if _slow(way, times, before) <= limit), key=_bits)
     return [*equals, *(way for way in ordered if way not in equals)]
 
 

@@ -17,7 +17,7 @@ from recprune.data.vocabulary import Vocabulary
 from recprune.environment import environment
 from recprune.files import SCRATCH, artefact, manifest_digest, open_manifest, read_json, write_json
 from recprune.lowering.card import model_card
-from recprune.lowering.choose import Times, lowerings_file, ranked, smallest_of_equals
+from recprune.lowering.choose import Times, lowerings_file, ranked, smallest_of_equals, way_before
 from recprune.lowering.delivered import asked_and_delivered, deliver
 from recprune.lowering.external import save_model
 from recprune.lowering.graph import Network
@@ -110,7 +110,8 @@ def _lowered(
 ) -> tuple[Lowered, Times]:
     """Return the model in the fastest way that is allowed, and what was measured."""
     ways, times = _ways(settings, network, raw_values(observed, network.schema))
-    order = partial(smallest_of_equals, times=times) if times else list
+    before = way_before(network, settings.batches, lowerings_file(COSTS)) if times else None
+    order = partial(smallest_of_equals, times=times, before=before) if times else list
     half = np.arange(len(events) - tail_rows, len(events))
     half = half[calibrating_half(events.row_hash[half])]
     lowered = lower(

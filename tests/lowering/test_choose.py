@@ -7,7 +7,7 @@ import pytest
 
 from recprune.data.schema import ids, number
 from recprune.errors import RecpruneError
-from recprune.lowering.choose import measure, precise_ways, ranked, smallest_of_equals, ways
+from recprune.lowering.choose import measure, precise_ways, ranked, smallest_of_equals, way_before, ways
 from recprune.lowering.graph import Network
 from recprune.lowering.lowering import Lowering
 from recprune.lowering.session import feed
@@ -85,6 +85,34 @@ def test_of_equals_the_smallest_comes_first_and_so_on() -> None:
     times = {way: {"128": float(value)} for way, value in us.items()}
     assert smallest_of_equals([layers, small, plain, rows, slow], times) == [small, layers, plain, rows, slow]
     assert smallest_of_equals([slow, plain, rows], times) == [rows, plain, slow], "of those that are left"
+
+
+def test_the_way_of_the_network_before_stays_unless_another_is_faster_by_more_than_noise() -> None:
+    small, fast = Lowering(layers="int8", rows="uint8"), Lowering(layers="int8")
+    for ratio, before, first in (
+        (1.08, fast, fast), (1.12, fast, fast), (1.04, fast, small),
+        (1.12, small, small), (1.08, small, small), (1.16, small, fast),
+    ):  # fmt: skip
+        times = {str(fast): {"1": 10.0, "128": 100.0}, str(small): {"1": 10.0 * ratio, "128": 100.0 * ratio}}
+        assert smallest_of_equals([fast, small], times, str(before))[0] == first, (ratio, before)
+    assert smallest_of_equals([fast], times, str(small)) == [fast], "of those that are left"
+
+
+def test_a_network_of_other_sizes_knows_the_way_of_the_one_before() -> None:
+    ranked(NETWORK, ROWS, [1], FILE)
+    assert way_before(NETWORK, [1], FILE) is None
+    kept = json.loads(FILE.read_text())
+    [network] = kept["networks"].values()
+    network["first"] = "layers int8"
+    FILE.write_text(json.dumps(kept))
+    wider = served(MODEL.schema.features, model=replace(SMALL, top=(64, 48)))
+    other = Network(wider.line, wider.vocabulary, wider.schema)
+    found, times = ranked(other, ROWS, [1], FILE)
+    assert way_before(other, [1], FILE) == "layers int8"
+    last = list(json.loads(FILE.read_text())["networks"].values())[-1]
+    assert last["first"] == str(smallest_of_equals(found, times, "layers int8")[0])
+    ranked(other, ROWS, [16], FILE)
+    assert way_before(other, [16], FILE) is None, "measured for other calls"
 
 
 @pytest.mark.parametrize(
