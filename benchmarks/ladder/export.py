@@ -93,12 +93,17 @@ def both(place: Place, name: str, turns: int) -> list[Row]:
 def timed(place: Place, step: str) -> Cost:
     """Do a step, as if for the first time; returns what its process cost."""
     shutil.rmtree(place.folder / SCRATCH / DAY, ignore_errors=True)
+    return _run(place.command(step), place.folder)
+
+
+def _run(command: list[str], folder: Path) -> Cost:
+    """Run a command; returns what its process cost, from its start to its end."""
     begun = time.perf_counter()
-    process = subprocess.Popen(place.command(step), cwd=place.folder, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"{step} ends with {process.returncode}")
+        raise SystemExit(f"{' '.join(command)} ends with {process.returncode}")
     cpu = usage.ru_utime + usage.ru_stime
     return Cost(time.perf_counter() - begun, cpu, usage.ru_maxrss / 1000)
 
@@ -123,18 +128,18 @@ def _parts(name: str, place: Place) -> list[Row]:
         command = [sys.executable, "-m", __spec__.name, "--profile", step, *place.command(step)[3:]]
         here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         done = subprocess.run(command, cwd=place.folder, env=here, capture_output=True, text=True, check=True)
-        told = done.stdout.splitlines()[-len(PARTS[step]) - 2 :]
-        for line in told:
-            part, _, seconds = line.rpartition(": ")
-            found.append(Row(f"{name}: {step}, of it {part}: seconds", float(seconds), None, None, None, "–"))
+        told = dict(line.rpartition(": ")[::2] for line in done.stdout.splitlines()[-len(PARTS[step]) - 1 :])
+        start = _run([sys.executable, "-c", f"import recprune.steps.{step}"], place.folder)
+        parts = {"start and imports": start.wall, **told}
+        for part, spent in parts.items():
+            found.append(Row(f"{name}: {step}, of it {part}: seconds", float(spent), None, None, None, "–"))
     return found
 
 
 def profile(step: str, command: list[str]) -> None:
     """Do a step in this process and print the seconds of its parts."""
-    begun, profiler = time.perf_counter(), cProfile.Profile()
     __import__(f"recprune.steps.{step}")
-    imported = time.perf_counter() - begun
+    begun, profiler = time.perf_counter(), cProfile.Profile()
     sys.argv = ["recprune", *command]
     profiler.enable()
     try:
@@ -144,9 +149,9 @@ def profile(step: str, command: list[str]) -> None:
             raise
     finally:
         profiler.disable()
-    whole, seconds = time.perf_counter() - begun, _seconds(profiler)
-    parts = {part: sum(seconds.get(name, 0.0) for name in names) for part, names in PARTS[step].items()}
-    parts = {"imports": imported, **parts, "all else": whole - imported - sum(parts.values())}
+    whole, below = time.perf_counter() - begun, _seconds(profiler)
+    parts = {part: sum(below.get(name, 0.0) for name in names) for part, names in PARTS[step].items()}
+    parts["all else"] = whole - sum(parts.values())
     sys.stdout.write("".join(f"{part}: {spent:.3f}\n" for part, spent in parts.items()))
 
 

@@ -53,7 +53,8 @@ def evaluate(
     pooled: Path,
 ) -> None:
     """Write the metrics of both bundles, the measured latencies, and the scores that rules may pool."""
-    ours, theirs = Scorer(bundle), Scorer(champion)
+    with ThreadPoolExecutor() as pool:
+        ours, theirs = pool.map(Scorer, (bundle, champion))
     partition = open_partition(events, day)
     rows, held_back = _counted(partition, open_artefact(features, "features", day)["tail_rows"])
     open_artefact(next_day, "scores", day)
@@ -217,17 +218,25 @@ def _number(value: float) -> float | None:
 def _sliced(partition: Partition, times: pl.Series, features: Path) -> list[tuple[str, pl.Series]]:
     """Return what to slice by: hours, features that have few values, and for the others whether the id is new."""
     found = [(HOUR, _few(hours(times)))]
-    score = FeatureSet.load(features / "score")
-    start = 0
+    known, start = _known(FeatureSet.load(features / "score").ids), 0
     for feature in partition.schema.categorical:
-        ids, start = score.ids[:, start : start + feature.most], start + feature.most
+        ids, start = known[start : start + feature.most], start + feature.most
         column = partition.scan().select("row_hash", "event_time", feature.name)
         if feature.pooling is None and _has_few(column.head(1000), feature.name) and _has_few(column, feature.name):
             found.append((feature.name, _few(counted(column.collect(), partition.trial)[feature.name])))
         else:
-            seen = pl.Series((np.asarray(ids) > 0).any(axis=1))
-            told = seen.replace_strict({True: KNOWN, False: NEW}, return_dtype=pl.Enum([NEW, KNOWN]))
+            told = pl.Series(ids.any(axis=0)).replace_strict(
+                {True: KNOWN, False: NEW}, return_dtype=pl.Enum([NEW, KNOWN])
+            )
             found.append((f"{feature.name}, id", told))
+    return found
+
+
+def _known(ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return of each id that is read whether it was known (C, N), one feature after the other."""
+    found = np.empty(ids.shape[::-1], np.bool_)
+    for start in range(0, len(ids), PART):
+        found[:, start : start + PART] = (ids[start : start + PART] > 0).T
     return found
 
 
