@@ -1,6 +1,7 @@
 # Targets of recprune; each sets up what it needs. Needs Python 3.11 or 3.12, git and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
+BENCH ?= --page docs/results/performance.md
 INSTALLED := pyproject.toml scripts/install.py requirements/torch.txt requirements/build.txt
 
 .PHONY: help demo airflow check lint types unit test fuzz chaos bench docs audit audit-online lock clean
@@ -53,7 +54,7 @@ chaos: .venv/.all ## Kill a day 200 times at random instants and compare every d
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
 
 bench: .venv/.all ## Measure every step beside its peers and write docs/results/performance.md (20 minutes on 2 free cores).
-	$(BIN)/python -m benchmarks.ladder --page docs/results/performance.md
+	$(BIN)/python -m benchmarks.ladder $(BENCH)
 
 docs: .venv/.all ## Build the documentation in site/, which loads nothing from elsewhere.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

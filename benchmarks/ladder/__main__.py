@@ -48,8 +48,8 @@ def rungs(small: bool, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "featurize": lambda: featurize.rungs(a_day),
         "train": lambda: train.measure(min(rows, 100_000), seconds, threads=1),
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
-        "export": lambda: export.rungs(small),
-        "scoring": lambda: scoring.rungs(small),
+        "export": lambda: export.rungs(a_day, a_day, turns=1 if small else 2),
+        "scoring": lambda: scoring.rungs(seconds=seconds / 4, ids=a_day, rows=min(a_day, 200_000)),
         "a day": lambda: day.rungs(a_day),
         "start-up": startup.rungs,
     }

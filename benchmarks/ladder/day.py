@@ -95,7 +95,7 @@ def _run(arguments: list[str], folder: Path) -> float:
         child = subprocess.Popen([sys.executable, "-m", "recprune", *arguments], cwd=folder, stdout=said, stderr=said)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode:
+        if child.returncode not in (0, 3):  # a day that is held has gone through every step, too
             said.seek(0)
             raise SystemExit(f"recprune {' '.join(arguments)}: {said.read().decode()}")
     return used.ru_maxrss / 1000

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-
 _LARGE = 100
 """A goal of at least so much is none of a ratio."""
 
