@@ -42,14 +42,15 @@ def main() -> None:
 def rungs(small: bool, folder: Path) -> dict[str, Callable[[], list[Row]]]:
     """Return what is measured; files that several need lie in a folder."""
     rows, a_day, seconds = (100_000, 20_000, 0.5) if small else (5_000_000, 1_000_000, 4.0)
+    names = ["dlrm"] if small else []
     return {
         "ingest": lambda: ingest.rungs(rows, folder),
         "validate": lambda: validate.rungs(rows, folder),
         "featurize": lambda: featurize.rungs(a_day),
         "train": lambda: train.measure(min(rows, 100_000), seconds, threads=1),
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
-        "export": lambda: export.rungs(a_day, a_day, turns=1 if small else 2),
-        "scoring": lambda: scoring.rungs(seconds=seconds / 4, ids=a_day, rows=min(a_day, 200_000)),
+        "export": lambda: export.rungs(a_day, a_day, names, 1 if small else 2),
+        "scoring": lambda: scoring.rungs(names, seconds=seconds / 4, ids=a_day, rows=min(a_day, 200_000)),
         "a day": lambda: day.rungs(a_day),
         "start-up": startup.rungs,
     }
