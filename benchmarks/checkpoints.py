@@ -27,7 +27,7 @@ from recprune.training.midway import SHARE, Checkpoints, LineCheckpoints, Midway
 
 TRAIN = TrainSettings(
     seed=1, threads=1, batch=1024, learning_rate=5e-4, embedding_learning_rate=0.1, embedding_memory=0.9,
-    history_passes=1, checkpoint_minutes=0,
+    history_passes=1, checkpoint_minutes=0, device="cpu",
 )  # fmt: skip
 FEATURES, MINUTES = 8, 5
 

@@ -9,11 +9,12 @@ from typing import Any
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "recprune", "safetensors", "torch")
 
 
-def environment(threads: int) -> dict[str, Any]:
-    """Return CPU class, thread count and library versions: same three, same bytes."""
+def environment(threads: int, device: str | None = None) -> dict[str, Any]:
+    """Return CPU class, thread count and library versions: same three, same bytes; and the GPU, if there is one."""
     versions = {name: version(name).split("+")[0] for name in _LIBRARIES}
     digest = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:16]
-    return {"cpu": cpu_class(), "threads": threads, "libraries": versions, "libraries_digest": digest}
+    found = {"cpu": cpu_class(), "threads": threads, "libraries": versions, "libraries_digest": digest}
+    return found if device is None else found | {"device": device}
 
 
 def cpu_class() -> str:

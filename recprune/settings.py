@@ -162,6 +162,8 @@ class TrainSettings:
     """Passes over the history that `recprune init --history` learns."""
     checkpoint_minutes: NotNegative
     """From one checkpoint of a pass to the next, in `scratch/`; 0 for none. Changes no bytes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the lines learn and score: on the CPU, or on a GPU (`cuda`); `auto` takes a GPU if torch finds one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

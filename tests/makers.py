@@ -86,8 +86,9 @@ def stored(found: DayOfEvents, folder: Path, day: date = DAY, schema: Schema = S
 
 
 def settings(**sections: Mapping[str, Any]) -> Settings:
-    """Return the packaged settings, with some values of their sections changed."""
+    """Return the packaged settings, on the CPU, with some values of their sections changed."""
     packaged = parse_settings(Settings, packaged_params(), "params.yaml")
+    packaged = replace(packaged, train=replace(packaged.train, device="cpu"))
     changed = {name: replace(getattr(packaged, name), **values) for name, values in sections.items()}
     return replace(packaged, **changed)
 

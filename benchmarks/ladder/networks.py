@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -62,11 +63,11 @@ def networks(most_ids: int) -> dict[str, Network]:
     return {"dlrm": dlrm, "wide&deep": Network(name="wide&deep", bottom=(), top=(1024, 512, 256), sizes=sizes)}
 
 
-def settings(batch: int, threads: int) -> TrainSettings:
-    """Return the settings of a pass."""
+def settings(batch: int, threads: int, device: Literal["cpu", "cuda"] = "cpu") -> TrainSettings:
+    """Return the settings of a pass, on the CPU, as its peers learn, if nothing else is said."""
     return TrainSettings(
         seed=1, threads=threads, batch=batch, learning_rate=1e-3, embedding_learning_rate=0.1, embedding_memory=0.9,
-        history_passes=1, checkpoint_minutes=0,
+        history_passes=1, checkpoint_minutes=0, device=device,
     )  # fmt: skip
 
 

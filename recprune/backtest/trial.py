@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recprune.backtest.policies import Chosen
 from recprune.backtest.stream import Day, Stream, first_sizes
@@ -14,6 +15,7 @@ from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
 from recprune.errors import NotFiniteError, SettingsError
 from recprune.metrics.scores import normalized_entropy, probability
+from recprune.model.device import device_name
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape
 from recprune.pruning.budget import Budget, budget_for
@@ -67,6 +69,7 @@ class Trial:
             "train": train_facts(self.train),
             "schedule": asdict(self.schedule),
             "days": self.days,
+            **({"device": device} if (device := device_name(self.train.device)) else {}),
         }
 
     def title(self) -> str:
@@ -179,8 +182,11 @@ class _Replay:
     def _score(self, day: Day) -> pl.DataFrame:
         label = np.asarray(day.score.label)
         with np.errstate(invalid="ignore"):  # a line that broke gives NaN, which its next pass refuses
-            columns = {f"p_{n}": probability(score(line, known(day.score, line))) for n, line in self.lines.items()}
+            columns = {f"p_{n}": probability(self._logits(line, day)) for n, line in self.lines.items()}
         return pl.DataFrame({"label": label, **columns})
+
+    def _logits(self, line: Line, day: Day) -> NDArray[np.float64]:
+        return score(line, known(day.score, line), self.trial.train.device)
 
     def _today(self, day: Day, number: int, scores: pl.DataFrame) -> Today:
         settled = self.trial.schedule.warm + self.prune.carve_days if self.carves else 0

@@ -25,6 +25,7 @@ from recprune.files import SCRATCH, artefact, manifest_digest, write_json
 from recprune.gating.pool import Pool
 from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
+from recprune.model.device import device_name
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape, uniform_shape
 from recprune.model.threads import use_threads
@@ -104,7 +105,7 @@ def _checkpoints(settings: Settings, source: Source, days: list[str], costs: dic
         "source": [source.name, source.schema().to_json()],
         "days": days,
         "costs": costs,
-        "threads, CPU class or libraries": environment(settings.train.threads),
+        "threads, CPU class or libraries": environment(settings.train.threads, device_name(settings.train.device)),
         "code": code_digest(),
     }
     return HistoryCheckpoints(days[-1] if days else "", key, settings.train.checkpoint_minutes, print)
@@ -201,9 +202,10 @@ def _write(learned: Learned, control: Control, schema: Schema, source: str, day:
         "finite": True,
         "restarted": False,
         "new_line": True,
-        "environment": environment(settings.train.threads),
+        "environment": environment(settings.train.threads, device_name(settings.train.device)),
     }
-    about |= {"control": control.to_json(), "tail_loss": tail_losses(learned.lines, tail)}
+    losses = tail_losses(learned.lines, tail, settings.train.device)
+    about |= {"control": control.to_json(), "tail_loss": losses}
     save_lines(Path(f"models/{day}/pruned"), day, learned.lines, about)
     Pool.empty().write(Path(f"scores/{day}/pooled"), day)
     export(

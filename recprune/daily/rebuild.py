@@ -15,6 +15,7 @@ from recprune.environment import environment
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, SCRATCH, read_json, sha256, understood, write_json
 from recprune.lock import hold
+from recprune.model.device import device_name
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
 from recprune.steps.evaluate import latency_file
@@ -186,10 +187,12 @@ def _elsewhere(settings: Settings, day: str, stored: Path) -> tuple[str, ...]:
     manifest = stored / "bundles" / day / MANIFEST
     if not manifest.exists():
         return ()
-    then, now = read_json(manifest), environment(settings.train.threads)
+    then, now = read_json(manifest), environment(settings.train.threads, device_name(settings.train.device))
     with understood(manifest):
         then = then["environment"]
-        told = [f"{name} {then[name]} then, {now[name]} now" for name in ("cpu", "threads") if then[name] != now[name]]
+        facts = [(name, then[name], now[name]) for name in ("cpu", "threads")]
+        facts.append(("device", then.get("device", "cpu"), now.get("device", "cpu")))
+        told = [f"{name} {old} then, {new} now" for name, old, new in facts if old != new]
         names = sorted(then["libraries"].keys() | now["libraries"].keys())
         pairs = [(name, then["libraries"].get(name, "none"), now["libraries"].get(name, "none")) for name in names]
     return (*told, *(f"{name} {old} then, {new} now" for name, old, new in pairs if old != new))

@@ -5,6 +5,7 @@ Legend: F categorical features, Q numbers, D embedding width, R rows of the tabl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from recprune.model import network
 from recprune.model.network import Tensors
 from recprune.model.shape import Shape
 
+_CPU = torch.device("cpu")
 _SCALED = 524_288
 """Rows whose numbers are taken together: memory does not grow with the day."""
 
@@ -43,10 +45,9 @@ class Line:
     extra: Tensors = field(default_factory=dict)
     """Tensors of a policy's own, shaped like a layer tensor and named after it."""
 
-    def offsets(self) -> Tensor:
+    def offsets(self, device: torch.device = _CPU) -> Tensor:
         """Return the first table row of each feature (F,)."""
-        sizes = np.array(self.sizes, np.int64)
-        return torch.from_numpy(np.cumsum(sizes) - sizes)
+        return _offsets(self.sizes, device)
 
     def standardize(self, raw: Tensor) -> Tensor:
         """Return raw numbers (B, Q) as the bottom network reads them (B, 2Q)."""
@@ -70,14 +71,15 @@ class Line:
             Rows of the table (B, S) and factors (B, S): of a list of n ids that are averaged 1 / n each, where there
             is no id 0; None if every feature has one id.
         """
-        reading = self.shape.reading
+        reading = self.shape.reading_on(ids.device)
         found = ids.index_select(1, reading.slots).long()
         if reading.owners is None:
-            return found + self.offsets()[reading.features], None
+            return found + self.offsets(ids.device)[reading.features], None
         there = (found >= 0).float()
-        count = torch.zeros(len(ids), len(reading.features)).index_add_(1, reading.owners, there).clamp_(min=1)
+        count = torch.zeros(len(ids), len(reading.features), device=ids.device)
+        count.index_add_(1, reading.owners, there).clamp_(min=1)
         factor = there / torch.where(reading.averaged > 0, count[:, reading.owners], 1.0)
-        return found.clamp_(min=0) + self.offsets()[reading.features][reading.owners], factor
+        return found.clamp_(min=0) + self.offsets(ids.device)[reading.features][reading.owners], factor
 
     def rows(self, rows: Tensor) -> Tensor:
         """Return these rows of the table, of any shape (…) → (…, D), as a copy."""
@@ -88,10 +90,10 @@ class Line:
         return [name for name in self.weights if name != "embedding"]
 
     def copy(self) -> "Line":
-        """Return a line that shares nothing with this one."""
+        """Return a line that shares nothing with this one, on the CPU."""
 
         def clone(tensors: Mapping[str, Tensor]) -> Tensors:
-            return {name: tensor.clone() for name, tensor in tensors.items()}
+            return {name: tensor.to(_CPU, copy=True) for name, tensor in tensors.items()}
 
         return replace(
             self,
@@ -103,6 +105,13 @@ class Line:
             masks=clone(self.masks),
             extra=clone(self.extra),
         )
+
+
+@lru_cache(maxsize=64)
+def _offsets(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return the sums of the sizes before each; asked for by every batch, and only read."""
+    found = np.array(sizes, np.int64)
+    return torch.from_numpy(np.cumsum(found) - found).to(device)
 
 
 def new_line(shape: Shape, sizes: Sequence[int], seed: int) -> Line:

@@ -2,7 +2,8 @@
 
 Torch multiplies float32 by Intel's MKL, which on other makers' processors leaves half of their speed unused; oneDNN,
 which comes with it too, does not (docs/results/performance.md). oneDNN takes a dozen microseconds to begin, so that
-small products stay where they were. The choice follows from the sizes alone: same sizes, same bytes.
+small products stay where they were. The choice follows from the sizes alone: same sizes, same bytes. On a GPU all
+products are torch's own.
 
 Legend: N rows, K inputs, M outputs.
 """
@@ -72,7 +73,7 @@ def _ones(rows: int) -> Tensor:
 def _is_large(x: Tensor, y: Tensor) -> bool:
     rows, (outputs, inputs) = len(x), y.shape
     is_worth_it = min(rows, inputs, outputs) >= NARROWEST and rows * inputs * outputs >= SMALLEST
-    return _ONEDNN and is_worth_it and x.dtype == torch.float32
+    return _ONEDNN and is_worth_it and x.dtype == torch.float32 and x.is_cpu
 
 
 def _onednn(x: Tensor, y: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:

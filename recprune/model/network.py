@@ -82,10 +82,11 @@ def pooled(shape: Shape, rows: Tensor, factor: Tensor | None) -> Tensor:
 
     v_f = Σ over the ids of f of factor · row; an empty list is 0.
     """
-    owners = shape.reading.owners
+    reading = shape.reading_on(rows.device)
+    owners = reading.owners
     if owners is None or factor is None:
         return rows
-    found = torch.zeros(len(rows), len(shape.reading.features), rows.shape[2])
+    found = torch.zeros(len(rows), len(reading.features), rows.shape[2], device=rows.device)
     return found.index_add(1, owners, rows * factor.unsqueeze(2))
 
 

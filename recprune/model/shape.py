@@ -7,7 +7,7 @@ and leaves out every vector of which it reads nothing: look-up, table and bottom
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cache, lru_cache
 from itertools import combinations
 from typing import Any
@@ -19,6 +19,8 @@ from recprune.data.schema import Schema
 from recprune.model.families import FAMILIES
 from recprune.model.families.family import Counts, Cut, Layer, chain
 from recprune.settings import ModelSettings
+
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,8 +72,12 @@ class Shape:
 
     @property
     def reading(self) -> "Reading":
-        """What the forward pass takes in, as index tensors."""
-        return _reading(self)
+        """What the forward pass takes in, as index tensors of the CPU."""
+        return _reading(self, _CPU)
+
+    def reading_on(self, device: torch.device) -> "Reading":
+        """Return what the forward pass takes in, as index tensors of a device."""
+        return _reading(self, device)
 
     def pair(self, index: int) -> tuple[int, int]:
         """Return the two vectors of an input that is a pair."""
@@ -192,7 +198,12 @@ class Reading:
 
 
 @lru_cache(maxsize=512)
-def _reading(shape: Shape) -> Reading:
+def _reading(shape: Shape, device: torch.device) -> Reading:
+    if device != _CPU:
+        here = _reading(shape, _CPU)
+        values: dict[str, Any] = {f.name: getattr(here, f.name) for f in fields(here)}
+        moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in values.items()}
+        return Reading(**moved)
     read = shape.attended or tuple(sorted({v for i in shape.inputs for v in shape.vectors_of(i)}))
     place, width = {v: n for n, v in enumerate(read)}, shape.embedding
     columns = [place[i // width] * width + i % width for i in shape.inputs if i < shape.columns]

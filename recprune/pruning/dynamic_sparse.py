@@ -73,7 +73,8 @@ class SET(NoHook):
 
     def grow_scores(self, view: StepView, name: str, draw: np.random.Generator) -> Tensor:
         """Return what a tensor grows by."""
-        return random_scores(view.weights[name].shape, draw, self.block)
+        weight = view.weights[name]
+        return random_scores(weight.shape, draw, self.block).to(weight.device)  # drawn alike for all devices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

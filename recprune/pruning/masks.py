@@ -95,7 +95,7 @@ def block_means(values: Tensor, block: int) -> Tensor:
     rows, columns = values.shape
     short = -rows % block
     sums = functional.pad(values, (0, 0, 0, short)).view(-(-rows // block), block, columns).sum(1)  # (G, M)
-    sizes = torch.full((len(sums), 1), float(block), dtype=values.dtype)
+    sizes = torch.full((len(sums), 1), float(block), dtype=values.dtype, device=values.device)
     sizes[-1] -= short
     return sums / sizes
 

@@ -56,7 +56,7 @@ def prune(
         done = Ads().adapt(lines, control, today)
     else:
         done = Adapted(lines, control, {"skipped": "a line was not finite after its pass"})
-    losses = tail_losses(done.lines, FeatureSet.load(features / "tail"))
+    losses = tail_losses(done.lines, FeatureSet.load(features / "tail"), settings.train.device)
     about = {key: manifest[key] for key in ("finite", "restarted", "environment")}
     about["new_line"] = manifest["restarted"] or _took_over(done)
     save_lines(pruned, day, done.lines, {**about, "control": done.control.to_json(), "tail_loss": losses})
@@ -64,11 +64,11 @@ def prune(
     write_json(report, found | table | {"finite": manifest["finite"], "tail_loss": losses})
 
 
-def tail_losses(lines: dict[str, Line], tail: FeatureSet) -> dict[str, float | None]:
+def tail_losses(lines: dict[str, Line], tail: FeatureSet, device: str = "cpu") -> dict[str, float | None]:
     """Return each line's mean log loss on the held-back tail; None without a tail."""
     if len(tail) == 0:
         return dict.fromkeys(lines)
-    return {name: mean_log_loss(tail.label, score(line, tail)) for name, line in lines.items()}
+    return {name: mean_log_loss(tail.label, score(line, tail, device)) for name, line in lines.items()}
 
 
 def describe(done: Adapted, scores: pl.DataFrame, day: str, budget: Budget, settings: Settings) -> dict[str, Any]:

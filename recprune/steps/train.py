@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from recprune.files import artefact, manifest_digest, open_artefact
 from recprune.metrics.scores import probability
 from recprune.model.change import NUMERIC, Change, Structure, change_of
 from recprune.model.checkpoint import load_lines, save_lines
+from recprune.model.device import device_name
 from recprune.model.line import Line, grow_rows
 from recprune.model.refit import refit, refit_carved
 from recprune.model.restore import check_restore, remap_rows
@@ -54,7 +56,7 @@ def train(
     about = open_artefact(features, "features", day)
     schema = Schema.from_json(about["schema"])
     lines, parent = load_lines(parent_model)
-    for sentence in _check_restored(lines, parent["tail_loss"], parent["day"], parent_features):
+    for sentence in _check_restored(lines, parent, parent_features, settings.train.device):
         print(sentence)  # noqa: T201
     known = Vocabulary.read(parent_vocabulary)
     wanted = _Wanted(settings, schema, known.fitted(schema), day)
@@ -63,10 +65,10 @@ def train(
     champions = served_model != parent_model and _restart(lines, served_model, served_vocabulary, wanted)
     read = (features, parent_model, parent_vocabulary, served_model, served_vocabulary)
     with checkpoints(day, read, settings) as kept:
-        _write_scores(lines, FeatureSet.load(features / "score"), scores, kept)
+        _write_scores(lines, FeatureSet.load(features / "score"), scores, kept, settings.train.device)
         finite = _learn_all(lines, features, about["sizes"], settings.train, kept)
         state = {"control": control.to_json(), "finite": finite, "restarted": refitted or champions}
-        state["environment"] = environment(settings.train.threads)
+        state["environment"] = environment(settings.train.threads, device_name(settings.train.device))
         save_lines(trained, day, lines, state)
 
 
@@ -77,7 +79,7 @@ def checkpoints(day: str, read: Sequence[Path], settings: Settings) -> Checkpoin
         "inputs": {str(path): manifest_digest(path) for path in read},
         "settings of train": train_facts(train),
         "settings of model": asdict(settings.model),
-        "threads, CPU class or libraries": environment(train.threads),
+        "threads, CPU class or libraries": environment(train.threads, device_name(train.device)),
         "code": code_digest(),
     }
     return Checkpoints(day, key, minutes=train.checkpoint_minutes, threads=train.threads, say=_say)
@@ -140,13 +142,12 @@ def _check_rows(dense: Line, sizes: list[int], features: Path) -> None:
         )
 
 
-def _check_restored(
-    lines: dict[str, Line], recorded: dict[str, float | None], day: str, parent_features: Path
-) -> list[str]:
+def _check_restored(lines: dict[str, Line], parent: dict[str, Any], parent_features: Path, device: str) -> list[str]:
+    day, recorded = parent["day"], parent["tail_loss"]
     open_artefact(parent_features, "features", day)
     tail = FeatureSet.load(parent_features / "tail")
     return [
-        check_restore(name, day, recorded[name], mean_log_loss(tail.label, score(line, tail)))
+        check_restore(name, day, recorded[name], mean_log_loss(tail.label, score(line, tail, device)))
         for name, line in lines.items()
     ]
 
@@ -172,9 +173,9 @@ def _restart(lines: dict[str, Line], model: Path, vocabulary: Path, wanted: _Wan
     return True
 
 
-def _write_scores(lines: dict[str, Line], events: FeatureSet, path: Path, kept: Checkpoints) -> None:
+def _write_scores(lines: dict[str, Line], events: FeatureSet, path: Path, kept: Checkpoints, device: str) -> None:
     columns = {
-        f"p_{name}": probability(kept.once(f"scores.{name}", partial(score, line, events)))
+        f"p_{name}": probability(kept.once(f"scores.{name}", partial(score, line, events, device)))
         for name, line in lines.items()
     }
     table = pl.DataFrame({"row_hash": events.row_hash, "label": events.label, **columns})

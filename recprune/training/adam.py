@@ -31,7 +31,7 @@ class Adam:
         self.first = {name: line.moments[f"{name}.first"] for name in names}
         self.second = {name: line.moments[f"{name}.second"] for name in names}
         self.steps = line.step
-        self._counts = [torch.tensor(float(line.step)) for _ in names]
+        self._counts = [torch.full((), float(line.step), device=self.first[name].device) for name in names]
         self._rate = rate
 
     def step(self, layers: Tensors, gradients: Tensors) -> None:

@@ -4,6 +4,7 @@ Legend: B rows of a batch, F categorical features, S ids that are looked up per 
 rows of a batch.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from torch.nn import functional
 from recprune.data.features import FeatureSet
 from recprune.errors import NotFiniteError
 from recprune.model import network
+from recprune.model.device import chosen, lent, moved, sent
 from recprune.model.line import Line, learn_scale
 from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
@@ -76,54 +78,55 @@ def learn(
         learn_scale(line, events.numbers)
         line.moments["embedding.square"].mul_(settings.embedding_memory**share)
     order = np.random.default_rng(seed).permutation(len(events))
-    running, total, first = _Pass(line, settings, hook), 0.0, 0
-    if begun is not None:
-        running.importance, running.begins = begun.importance, False
-        total, first = begun.loss, begun.batches
+    total, first = (begun.loss, begun.batches) if begun else (0.0, 0)
     starts = range(0, len(order), settings.batch)
-    try:
-        for done, start in enumerate(starts[first:], first):
-            part = events.rows(np.sort(order[start : start + settings.batch]))
-            total += running.step(part) * len(part)
-            if progress and done % 16 == 0:
-                progress(start, len(order))
-            if kept and kept.is_due():
-                running.keep_state()
-                kept.keep(line, Midway(done + 1, total, running.importance))
-    finally:
-        running.keep_state()
-    running.keep_importance(len(order))
+    with lent(line, chosen(settings.device)):
+        running = _Pass(line, settings, hook, begun)
+        try:
+            for done, start in enumerate(starts[first:], first):
+                part = events.rows(np.sort(order[start : start + settings.batch]))
+                total += running.step(part) * len(part)
+                if progress and done % 16 == 0:
+                    progress(start, len(order))
+                if kept and kept.is_due():
+                    running.keep_state()
+                    kept.keep(line, Midway(done + 1, total, running.importance))
+        finally:
+            running.keep_state()
+        running.keep_importance(len(order))
     return PassReport(len(order), len(starts), total / len(order))
 
 
 class _Pass:
-    """A line in the middle of its pass: layers as leaves of the gradient, Adam's state, importance so far."""
+    """A line in the middle of its pass, on any device: layers as leaves of the gradient, Adam's state, importance."""
 
-    def __init__(self, line: Line, settings: TrainSettings, hook: Hook | None) -> None:
+    def __init__(self, line: Line, settings: TrainSettings, hook: Hook | None, begun: Midway | None = None) -> None:
         self.line, self.settings, self.hook = line, settings, hook
+        self.device = line.weights["embedding"].device
         self.layers = {name: line.weights[name].detach().requires_grad_() for name in line.layer_names()}
         self.adam = Adam(line, list(self.layers), settings.learning_rate)
-        self.importance: Tensors = {}
-        self.begins = True
+        self.importance = moved(begun.importance, self.device) if begun else {}
+        self.begins = begun is None
 
     def step(self, part: FeatureSet) -> float:
         """Take one step; returns the batch's mean loss before it."""
         line = self.line
-        rows, factor = line.look_up(torch.from_numpy(part.ids))  # (B, S)
+        arrays = (part.ids, part.numbers, part.label, part.weight)
+        ids, raw, label, weight = (sent(torch.from_numpy(array), self.device) for array in arrays)
+        rows, factor = line.look_up(ids)  # (B, S)
         looked_up = line.rows(rows).requires_grad_()  # (B, S, D)
         embedded = network.pooled(line.shape, looked_up, factor)  # (B, F, D)
-        numbers = line.standardize(torch.from_numpy(part.numbers))
+        numbers = line.standardize(raw)
         kept: Tensors = {}
         layers = self._effective()
         logit = network.logits(line.shape, layers, embedded, numbers, kept)
-        label, weight = torch.from_numpy(part.label), torch.from_numpy(part.weight)
         loss = functional.binary_cross_entropy_with_logits(logit, label, weight)
         gradients = torch.autograd.grad(loss, [*layers.values(), looked_up, *kept.values()])
-        _check_finite(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
+        found = _checked(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
         self._move(dict(zip(layers, gradients, strict=False)))
         _move_rows(line, rows, gradients[len(layers)], self.settings)
         _measure(self.importance, kept, gradients[len(layers) + 1 :])
-        return float(loss.detach())
+        return found
 
     def keep_state(self) -> None:
         """Put weights and Adam's state back into the line."""
@@ -171,13 +174,16 @@ class _Pass:
         self.begins = False
 
 
-def _check_finite(loss: Tensor, gradients: Tensors) -> None:
-    if bool(torch.isfinite(torch.stack([loss.detach(), *(g.sum() for g in gradients.values())])).all()):
-        return
+def _checked(loss: Tensor, gradients: Tensors) -> float:
+    """Return the loss once it and the gradients are known to be finite; of a GPU all is read in one go."""
+    read: list[float] = torch.stack([loss.detach(), *(g.sum() for g in gradients.values())]).cpu().tolist()
+    if all(map(math.isfinite, read)):
+        return read[0]
     bad = [name for name, g in gradients.items() if not bool(torch.isfinite(g).all())]
-    if bad or not torch.isfinite(loss):  # a sum may overflow where no gradient did
+    if bad or not math.isfinite(read[0]):  # a sum may overflow where no gradient did
         listed = ", ".join(bad) or "none"
-        raise NotFiniteError(f"the loss is {float(loss.detach())}; gradients that are not finite: {listed}")
+        raise NotFiniteError(f"the loss is {read[0]}; gradients that are not finite: {listed}")
+    return read[0]
 
 
 @torch.no_grad()

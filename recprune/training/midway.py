@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from recprune.errors import DamagedArtefactError, DiskFullError, NotFiniteError
 from recprune.files import SCRATCH, artefact, open_artefact, to_json
 from recprune.model.checkpoint import load_beside, load_lines, save_lines
+from recprune.model.device import CPU
 from recprune.model.line import Line
 from recprune.model.network import Tensors
 from recprune.model.threads import use_threads
@@ -32,8 +33,8 @@ Scores = NDArray[np.float64]
 
 
 def train_facts(settings: TrainSettings) -> dict[str, Any]:
-    """Return the settings that what is learned follows from."""
-    return {name: value for name, value in asdict(settings).items() if name != "checkpoint_minutes"}
+    """Return the settings that what is learned follows from; the device that was found is said by `device_name`."""
+    return {name: value for name, value in asdict(settings).items() if name not in ("checkpoint_minutes", "device")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ class LineCheckpoints:
     def keep(self, line: Line, midway: Midway) -> None:
         """Copy the state of a pass, and have the copy written."""
         begun = time.monotonic()
-        own = Midway(midway.batches, midway.loss, {name: t.clone() for name, t in midway.importance.items()})
+        importance = {name: tensor.to(CPU, copy=True) for name, tensor in midway.importance.items()}
+        own = Midway(midway.batches, midway.loss, importance)
         copied = line.copy()
         self._writing = self.step.writer.submit(self._write, copied, own, begun, time.monotonic() - begun)
 

@@ -1,29 +1,41 @@
 """Score events with a line: no gradient, fixed batches, so the same bytes every time."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from recprune.data.features import FeatureSet
 from recprune.model import network
+from recprune.model.device import chosen, moved, repeatable, sent
 from recprune.model.line import Line
 
 BATCH = 4096
 
 
 @torch.no_grad()
-def score(line: Line, events: FeatureSet) -> NDArray[np.float64]:
-    """Return the logit of each event (N,); weights that a mask removes read as zero."""
-    weights = {name: line.weights[name] * mask for name, mask in line.masks.items()}
+def score(line: Line, events: FeatureSet, device: str = "cpu") -> NDArray[np.float64]:
+    """Return the logit of each event (N,); weights that a mask removes read as zero.
+
+    Args:
+        line: stays as it is, and where it is.
+        events: encoded with the vocabulary that the line's rows follow.
+        device: where it is computed, as `train.device` says it.
+    """
+    where = chosen(device)
+    line = replace(line, weights=moved(line.weights, where), numbers=moved(line.numbers, where))
+    weights = {name: line.weights[name] * mask for name, mask in moved(line.masks, where).items()}
     weights = {**line.weights, **weights}
-    found = [np.zeros(0, np.float64)]
-    for start in range(0, len(events), BATCH):
-        part = events.rows(slice(start, start + BATCH))
-        rows, factor = line.look_up(torch.from_numpy(np.array(part.ids)))  # (B, S)
-        numbers = line.standardize(torch.from_numpy(np.array(part.numbers)))
-        embedded = network.pooled(line.shape, line.rows(rows), factor)  # (B, F, D)
-        found.append(network.logits(line.shape, weights, embedded, numbers).double().numpy())
-    return np.concatenate(found)
+    found = [torch.zeros(0, dtype=torch.float64, device=where)]
+    with repeatable(where):
+        for start in range(0, len(events), BATCH):
+            part = events.rows(slice(start, start + BATCH))
+            rows, factor = line.look_up(sent(torch.from_numpy(np.array(part.ids)), where))  # (B, S)
+            numbers = line.standardize(sent(torch.from_numpy(np.array(part.numbers)), where))
+            embedded = network.pooled(line.shape, line.rows(rows), factor)  # (B, F, D)
+            found.append(network.logits(line.shape, weights, embedded, numbers).double())
+    return torch.cat(found).cpu().numpy()
 
 
 def mean_log_loss(label: NDArray[np.float32], logit: NDArray[np.float64]) -> float:

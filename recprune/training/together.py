@@ -11,6 +11,7 @@ from threading import Lock
 from recprune.data.features import FeatureSet
 from recprune.errors import NotFiniteError
 from recprune.model.checkpoint import check_sound
+from recprune.model.device import CPU, chosen
 from recprune.model.line import Line
 from recprune.model.threads import use_threads
 from recprune.settings import TrainSettings
@@ -29,7 +30,9 @@ def learn_together(
 ) -> dict[str, NotFiniteError]:
     """Give each line one pass over the events, in place.
 
-    torch releases the interpreter while it computes; each line's pass computes with `settings.threads`.
+    torch releases the interpreter while it computes; each line's pass computes with `settings.threads`. On a GPU one
+    pass follows the other: its memory need hold one line only, and what a small step waits for there is the
+    interpreter, which gives out the GPU's work from one thread at a time.
 
     Args:
         lines: with rows for the events' vocabulary.
@@ -59,6 +62,7 @@ def learn_together(
             return error
         return None
 
-    with ThreadPoolExecutor(max_workers=min(len(lines), os.cpu_count() or 1) or 1) as pool:
+    at_once = min(len(lines), os.cpu_count() or 1) if chosen(settings.device) == CPU else 1
+    with ThreadPoolExecutor(max_workers=at_once or 1) as pool:
         found = dict(zip(lines, pool.map(one, lines), strict=True))
     return {name: error for name, error in found.items() if error is not None}

@@ -49,7 +49,7 @@ def make_workspace(path: Path, *init: str, **sections: Any) -> Path:
     """Make a small workspace on the simulator, settings merged into the packaged ones."""
     path.mkdir(parents=True)
     packaged = Path(__file__).parents[2] / "recprune/templates/params.yaml.template"
-    (path / "params.yaml").write_text(packaged.read_text())
+    (path / "params.yaml").write_text(packaged.read_text().replace("device: auto", "device: cpu"))
     change_settings(path, SMALL)
     change_settings(path, sections)
     recprune("init", str(path), *init, cwd=path.parent)

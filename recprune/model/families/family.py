@@ -80,13 +80,13 @@ def tower(weights: Mapping[str, Tensor], part: str, hidden: int, x: Tensor, keep
 
 def select_columns(shape: "Shape", vectors: Tensor) -> Tensor:
     """Return the columns that are read (B, V, D) → (B, C)."""
-    flat, columns = vectors.flatten(1), shape.reading.columns
+    flat, columns = vectors.flatten(1), shape.reading_on(vectors.device).columns
     return flat if columns is None else flat.index_select(1, columns)
 
 
 def columns_and_products(shape: "Shape", vectors: Tensor) -> Tensor:
     """Return the columns and the dot products of pairs that are read (B, V, D) → (B, C + P)."""
-    reading = shape.reading
+    reading = shape.reading_on(vectors.device)
     if len(reading.first) > len(reading.vectors):  # one matrix product is cheaper than many gathered ones
         apply: Callable[..., Tensor] = _ColumnsAndProducts.apply
         return apply(vectors, reading.columns, reading.products, reading.spread)
