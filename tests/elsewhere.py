@@ -24,10 +24,11 @@ MAY_MIX = {"aten::copy_", "aten::_to_copy"}
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::unique_consecutive", "aten::equal", "aten::masked_select"}
 """What the program waits for, on a GPU, besides copies to the CPU and indices that are masks."""
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 waited: list[str] = []
 """Operations that were waited for, in this process, in their order."""
-_library = torch.library.Library("_", "IMPL")
+_registered: list[torch.library.Library] = []  # what torch knows of a device ends with it
 
 
 class Elsewhere:
@@ -48,7 +49,8 @@ class Elsewhere:
 def begin() -> None:
     """Make the device known to this process's torch."""
     _setup_privateuseone_for_python_backend(NAME)
-    _library.fallback(_operate, "PrivateUse1")
+    _registered.append(torch.library.Library("_", "IMPL"))  # type: ignore[no-untyped-call]
+    _registered[0].fallback(_operate, "PrivateUse1")  # type: ignore[no-untyped-call]
 
 
 class Held(Tensor):
@@ -58,17 +60,17 @@ class Held(Tensor):
 
     @staticmethod
     def __new__(cls, held: Tensor) -> "Held":
-        found: Held = Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        found: Held = Tensor._make_wrapper_subclass(
             cls, held.size(), strides=held.stride(), storage_offset=held.storage_offset(), dtype=held.dtype,
             device=torch.device(DEVICE),
         )  # fmt: skip
         found.held = held
         return found
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, operation: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
     ) -> Any:
         """Do one of torch's operations."""
@@ -77,6 +79,8 @@ class Held(Tensor):
 
 def _operate(operation: Any, *arguments: Any, **named: Any) -> Any:
     """Do an operation on the tensors that are held; its new tensors are of this device, unless another one is named."""
+    if operation.namespace != "aten":
+        raise NotImplementedError(f"{operation} is made for the CPU; {DEVICE} has no such operation")
     name, tensors = operation._schema.name, [t for t in tree_leaves((arguments, named)) if isinstance(t, Tensor)]
     _refuse_mixtures(operation, tensors)
     target = torch.device(named["device"]).type if named.get("device") is not None else NAME

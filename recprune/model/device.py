@@ -80,8 +80,8 @@ def lent(line: Line, device: torch.device) -> Iterator[None]:
         needs = sum(t.nbytes for part in _PARTS for t in getattr(line, part).values()) / 1e9
         raise RecpruneError(
             f"a line of {needs:.1f} GB does not fit into the memory of the GPU beside its batches of train.batch rows "
-            f"({str(error).partition('.')[0]}). Write train.device: cpu, or lower train.batch or featurize's number of "
-            "ids (featurize.min_count)."
+            f"({str(error).partition('.')[0]}). Write train.device: cpu, or lower train.batch or the number of ids "
+            "(a higher featurize.min_count)."
         ) from None
     finally:
         _move(line, CPU)

@@ -13,6 +13,7 @@ import yaml
 SMALL: dict[str, Any] = {
     "ingest": {"simulator": {"rows": 900, "categorical": 5, "numeric": 2, "informative": 5, "ids": 60}},
     "model": {"embedding": 8, "bottom": [16], "top": [64, 32]},
+    "train": {"device": "cpu"},  # also where a GPU is found: bytes are compared
     "prune": {"min_neurons": 4},
     "evaluate": {"repeats": 10},
     "export": {
@@ -49,7 +50,7 @@ def make_workspace(path: Path, *init: str, **sections: Any) -> Path:
     """Make a small workspace on the simulator, settings merged into the packaged ones."""
     path.mkdir(parents=True)
     packaged = Path(__file__).parents[2] / "recprune/templates/params.yaml.template"
-    (path / "params.yaml").write_text(packaged.read_text().replace("device: auto", "device: cpu"))
+    (path / "params.yaml").write_text(packaged.read_text())
     change_settings(path, SMALL)
     change_settings(path, sections)
     recprune("init", str(path), *init, cwd=path.parent)
