@@ -83,6 +83,8 @@ def _operate(operation: Any, *arguments: Any, **named: Any) -> Any:
         raise NotImplementedError(f"{operation} is made for the CPU; {DEVICE} has no such operation")
     name, tensors = operation._schema.name, [t for t in tree_leaves((arguments, named)) if isinstance(t, Tensor)]
     _refuse_mixtures(operation, tensors)
+    if name == "aten::_fused_adam_":
+        _refuse_other_strides(*arguments[:4])
     target = torch.device(named["device"]).type if named.get("device") is not None else NAME
     if "device" in named:
         named = {key: value for key, value in named.items() if key != "pin_memory"} | {"device": "cpu"}
@@ -99,6 +101,14 @@ def _operate(operation: Any, *arguments: Any, **named: Any) -> Any:
 
     found = operation(*tree_map(_held, arguments), **tree_map(_held, named))
     return found if to_cpu else tree_map(wrapped, found)
+
+
+def _refuse_other_strides(*lists: Sequence[Tensor]) -> None:
+    """Raise where CUDA's fused Adam raises: weights, gradients and moments lie in memory alike."""
+    for tensors in zip(*lists, strict=True):
+        laid = {tuple(step for step, size in zip(t.stride(), t.size(), strict=True) if size > 1) for t in tensors}
+        if len(laid) > 1:
+            raise RuntimeError(f"aten._fused_adam_: tensors of size {tuple(tensors[0].size())} with strides {laid}")
 
 
 def _held(value: Any) -> Any:

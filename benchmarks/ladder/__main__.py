@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.ladder import day, export, featurize, ingest, prune, scoring, startup, train, validate
+from benchmarks.ladder import day, device, export, featurize, ingest, prune, scoring, startup, train, validate
 from benchmarks.ladder.table import REACHED, Row, brief, show
 
 _LIBRARIES = ("torch", "polars", "pyarrow", "great-expectations", "onnxruntime")
@@ -51,6 +51,7 @@ def rungs(small: bool, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
         "export": lambda: export.rungs(a_day, a_day, names, 1 if small else 2),
         "scoring": lambda: scoring.rungs(names, seconds=seconds / 4, ids=a_day, rows=min(a_day, 200_000)),
+        "device": lambda: device.measure(min(rows, 100_000), seconds / 2),
         "a day": lambda: day.rungs(a_day),
         "start-up": startup.rungs,
     }

@@ -100,12 +100,13 @@ def _learn_history(
 
 
 def _checkpoints(settings: Settings, source: Source, days: list[str], costs: dict[str, Any]) -> HistoryCheckpoints:
+    device = device_name(settings.train.device)
     key = {
         "settings": {**asdict(settings), "train": train_facts(settings.train)},
         "source": [source.name, source.schema().to_json()],
         "days": days,
         "costs": costs,
-        "threads, CPU class or libraries": environment(settings.train.threads, device_name(settings.train.device)),
+        "threads, CPU class, GPU or libraries": environment(settings.train.threads, device),
         "code": code_digest(),
     }
     return HistoryCheckpoints(days[-1] if days else "", key, settings.train.checkpoint_minutes, print)

@@ -37,7 +37,7 @@ def chosen(asked: str) -> torch.device:
         why = f"was built for CUDA {built} and finds no GPU or no driver" if built else "was built without CUDA"
         raise SettingsError(
             f"params.yaml: train.device is cuda, but torch {torch.__version__} {why}. Write auto, which takes a GPU "
-            "where there is one, or cpu; see the section As a service of docs/operating.md for what a GPU needs."
+            "where there is one, or cpu; see On a GPU in docs/operating.md for what it needs."
         )
     return torch.device(("cuda" if finds else "cpu") if asked == "auto" else asked)
 
@@ -57,7 +57,7 @@ def moved(tensors: Mapping[str, Tensor], device: torch.device) -> Tensors:
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a batch's tensor on a device; a GPU fetches it while the pass goes on, from memory that stays put."""
-    if device.type == "cuda":
+    if device.type == "cuda" and tensor.numel():
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
@@ -95,9 +95,10 @@ def _move(line: Line, device: torch.device) -> None:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """Have a GPU add in an order of its own: torch then takes the ways that give the same bits every time.
+    """Have torch take the ways on a GPU that give the same bits every time; where it has none it warns and goes on.
 
-    Where it has no such way it warns, and goes on. On the CPU all ways that a pass takes are such.
+    Left alone a GPU adds in the order in which its threads happen to come. All that a pass does on the CPU repeats
+    itself anyway.
     """
     if device.type != "cuda":
         yield

@@ -79,7 +79,7 @@ def checkpoints(day: str, read: Sequence[Path], settings: Settings) -> Checkpoin
         "inputs": {str(path): manifest_digest(path) for path in read},
         "settings of train": train_facts(train),
         "settings of model": asdict(settings.model),
-        "threads, CPU class or libraries": environment(train.threads, device_name(train.device)),
+        "threads, CPU class, GPU or libraries": environment(train.threads, device_name(train.device)),
         "code": code_digest(),
     }
     return Checkpoints(day, key, minutes=train.checkpoint_minutes, threads=train.threads, say=_say)

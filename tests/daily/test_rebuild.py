@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from recprune.daily.rebuild import Compared, Rebuilt
+from recprune.daily.rebuild import Compared, Rebuilt, _elsewhere
+from recprune.environment import environment
+from recprune.files import write_json
+from tests.makers import settings
 
 EVENTS, MODEL = "data/events/2024-01-02", "models/2024-01-02/trained"
 SAME = (Compared(EVENTS, 2, ()), Compared(MODEL, 4, ()))
@@ -35,3 +38,12 @@ def test_elsewhere_the_rows_must_be_the_same() -> None:
     assert not day(OTHER_ROWS, ELSEWHERE).good
     assert not day(OTHER_ROWS).same_data
     assert day(OTHER_WEIGHTS).same_data
+
+
+def test_a_day_that_was_learned_on_a_gpu_is_told_from_one_of_the_cpu(tmp_path: Path) -> None:
+    chosen = settings()
+    for name, device in (("cpu", None), ("gpu", "A GPU, CUDA 13.0")):
+        found = {"environment": environment(chosen.train.threads, device)}
+        write_json(tmp_path / name / "bundles/2024-01-02/manifest.json", found)
+    assert _elsewhere(chosen, "2024-01-02", tmp_path / "cpu") == ()
+    assert _elsewhere(chosen, "2024-01-02", tmp_path / "gpu") == ("device A GPU, CUDA 13.0 then, cpu now",)

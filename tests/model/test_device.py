@@ -21,8 +21,8 @@ def test_auto_takes_a_gpu_where_there_is_one() -> None:
 def test_a_gpu_that_is_asked_for_and_not_there_is_an_error_with_the_ways_out() -> None:
     told = (
         r"^params\.yaml: train\.device is cuda, but torch [\w.+]+ (was built without CUDA|was built for CUDA [\d.]+ "
-        r"and finds no GPU or no driver)\. Write auto, which takes a GPU where there is one, or cpu; see the section "
-        r"As a service of docs/operating\.md for what a GPU needs\.$"
+        r"and finds no GPU or no driver)\. Write auto, which takes a GPU where there is one, or cpu; see On a GPU in "
+        r"docs/operating\.md for what it needs\.$"
     )
     with pytest.raises(SettingsError, match=told):
         chosen("cuda")

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from recprune.errors import SettingsError
 from recprune.files import read_json
 from recprune.model.checkpoint import load_lines
 from recprune.model.device import device_name
@@ -15,6 +16,7 @@ from tests.elsewhere import NAME, Elsewhere
 from tests.networks import same
 from tests.steps.chain import FIRST, bytes_of, copy_template, export_day, prune_day, small, train_day
 
+needs_none = pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
 MODELS, SCORES, REPORT = (
     f"models/{FIRST}/pruned",
@@ -58,6 +60,15 @@ def test_a_day_elsewhere_leaves_behind_what_one_on_the_cpu_does(
         found[f"{device}/bundles/{FIRST}/model.onnx"] for device, found in zip(("cpu", NAME), bundles, strict=True)
     ]
     assert models[0] == models[1]
+
+
+@needs_none
+@pytest.mark.usefixtures("genesis")
+def test_a_day_for_a_gpu_that_is_not_there_fails_before_anything_is_written() -> None:
+    with pytest.raises(SettingsError, match=r"^params\.yaml: train\.device is cuda, but torch"):
+        train_day(small(train={"device": "cuda"}))
+    assert not Path(f"scores/{FIRST}").exists()
+    assert not Path(f"models/{FIRST}").exists()
 
 
 @needs_gpu
