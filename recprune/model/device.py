@@ -73,7 +73,21 @@ def lent(line: Line, device: torch.device) -> Iterator[None]:
         yield
         return
     try:
-        _move(line, device)
+        with computing(line, device):
+            _move(line, device)
+            yield
+    finally:
+        _move(line, CPU)
+
+
+@contextmanager
+def computing(line: Line, device: torch.device) -> Iterator[None]:
+    """Compute with a line on a device, in ways that repeat themselves.
+
+    Raises:
+        RecpruneError: the device's memory is too small.
+    """
+    try:
         with repeatable(device):
             yield
     except torch.OutOfMemoryError as error:
@@ -83,8 +97,6 @@ def lent(line: Line, device: torch.device) -> Iterator[None]:
             f"({str(error).partition('.')[0]}). Write train.device: cpu, or lower train.batch or the number of ids "
             "(a higher featurize.min_count)."
         ) from None
-    finally:
-        _move(line, CPU)
 
 
 def _move(line: Line, device: torch.device) -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from recprune.data.features import FeatureSet
 from recprune.model import network
-from recprune.model.device import chosen, moved, repeatable, sent
+from recprune.model.device import chosen, computing, moved, sent
 from recprune.model.line import Line
 
 BATCH = 4096
@@ -24,18 +24,18 @@ def score(line: Line, events: FeatureSet, device: str = "cpu") -> NDArray[np.flo
         device: where it is computed, as `train.device` says it.
     """
     where = chosen(device)
-    line = replace(line, weights=moved(line.weights, where), numbers=moved(line.numbers, where))
-    weights = {name: line.weights[name] * mask for name, mask in moved(line.masks, where).items()}
-    weights = {**line.weights, **weights}
-    found = [torch.zeros(0, dtype=torch.float64, device=where)]
-    with repeatable(where):
+    with computing(line, where):
+        line = replace(line, weights=moved(line.weights, where), numbers=moved(line.numbers, where))
+        weights = {name: line.weights[name] * mask for name, mask in moved(line.masks, where).items()}
+        weights = {**line.weights, **weights}
+        found = [torch.zeros(0, dtype=torch.float64, device=where)]
         for start in range(0, len(events), BATCH):
             part = events.rows(slice(start, start + BATCH))
             rows, factor = line.look_up(sent(torch.from_numpy(np.array(part.ids)), where))  # (B, S)
             numbers = line.standardize(sent(torch.from_numpy(np.array(part.numbers)), where))
             embedded = network.pooled(line.shape, line.rows(rows), factor)  # (B, F, D)
             found.append(network.logits(line.shape, weights, embedded, numbers).double())
-    return torch.cat(found).cpu().numpy()
+        return torch.cat(found).cpu().numpy()
 
 
 def mean_log_loss(label: NDArray[np.float32], logit: NDArray[np.float64]) -> float:

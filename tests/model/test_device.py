@@ -3,7 +3,7 @@ import torch
 
 from recprune.environment import environment
 from recprune.errors import RecpruneError, SettingsError
-from recprune.model.device import CPU, chosen, device_name, lent, moved, repeatable, sent
+from recprune.model.device import CPU, chosen, computing, device_name, lent, moved, repeatable, sent
 from tests.elsewhere import DEVICE, Elsewhere, Held
 from tests.networks import line_of, masked, same, shape_of, tensors_of
 
@@ -84,6 +84,8 @@ def test_a_line_that_does_not_fit_says_what_may_help(elsewhere: Elsewhere) -> No
     )
     with pytest.raises(RecpruneError, match=told):
         elsewhere.run(lend_and_fail, torch.OutOfMemoryError, "CUDA out of memory. Tried to allocate 20.00 GiB")
+    with pytest.raises(RecpruneError, match=told), computing(line_of(shape_of()), CPU):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
 
 def mix(kind: str) -> None:
