@@ -9,12 +9,13 @@ from typing import Any
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "pandas", "polars", "pyarrow", "recprune", "safetensors", "torch")
 
 
-def environment(threads: int, device: str | None = None) -> dict[str, Any]:
-    """Return CPU class, thread count and library versions: same three, same bytes; and the GPU, if there is one."""
+def environment(threads: int, device: str | None = None, processes: int = 1) -> dict[str, Any]:
+    """Return CPU class, threads, GPU and processes if there are any, and library versions: the same, same bytes."""
     versions = {name: version(name).split("+")[0] for name in _LIBRARIES}
     digest = hashlib.sha256(repr(sorted(versions.items())).encode()).hexdigest()[:16]
     found = {"cpu": cpu_class(), "threads": threads, "libraries": versions, "libraries_digest": digest}
-    return found if device is None else found | {"device": device}
+    found |= {} if device is None else {"device": device}
+    return found if processes == 1 else found | {"processes": processes}
 
 
 def cpu_class() -> str:

@@ -164,6 +164,9 @@ class TrainSettings:
     """From one checkpoint of a pass to the next, in `scratch/`; 0 for none. Changes no bytes."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the lines learn and score: on the CPU, or on a GPU (`cuda`); `auto` takes a GPU if torch finds one."""
+    processes: Count = 1
+    """Processes that the passes of the step `train` are spread over, each with `threads` threads and a share of every
+    batch and of the table's rows, all on the CPU; see the page on several processes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

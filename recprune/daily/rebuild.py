@@ -187,11 +187,14 @@ def _elsewhere(settings: Settings, day: str, stored: Path) -> tuple[str, ...]:
     manifest = stored / "bundles" / day / MANIFEST
     if not manifest.exists():
         return ()
-    then, now = read_json(manifest), environment(settings.train.threads, device_name(settings.train.device))
+    train = settings.train
+    then, now = read_json(manifest), environment(train.threads, device_name(train.device), train.processes)
     with understood(manifest):
         then = then["environment"]
         facts = [(name, then[name], now[name]) for name in ("cpu", "threads")]
-        facts.append(("device", then.get("device", "cpu"), now.get("device", "cpu")))
+        facts += [
+            (name, then.get(name, usual), now.get(name, usual)) for name, usual in (("device", "cpu"), ("processes", 1))
+        ]
         told = [f"{name} {old} then, {new} now" for name, old, new in facts if old != new]
         names = sorted(then["libraries"].keys() | now["libraries"].keys())
         pairs = [(name, then["libraries"].get(name, "none"), now["libraries"].get(name, "none")) for name in names]

@@ -1,5 +1,6 @@
 """Lines on disk: one safetensors file each, described in the manifest, checked before use."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from recprune.model.shape import Shape
 KIND = "lines"
 LARGEST_MOMENT = 1e12
 """Training leaves no optimizer state beyond this behind (DeepRec #1023: 1e38 after a restore)."""
+TABLE = ("weights/embedding", "moments/embedding.square")
+"""The tensors that have a row for every id; the others are small."""
 _BESIDE = "beside.tensors"
 _PARTS = ("weights", "moments", "numbers", "importance", "origin", "masks", "extra")
 
@@ -55,8 +58,13 @@ def save_lines(
             save_file({name: tensor.contiguous() for name, tensor in beside.items()}, folder / _BESIDE)
 
 
-def load_lines(path: Path, day: str | None = None) -> tuple[dict[str, Line], dict[str, Any]]:
+def load_lines(path: Path, day: str | None = None, *, mapped: bool = False) -> tuple[dict[str, Line], dict[str, Any]]:
     """Read lines and the manifest.
+
+    Args:
+        path: of the artefact.
+        day: of the artefact.
+        mapped: leave the tables in their files, from which they are read where they are used. Not to be written to.
 
     Raises:
         DamagedArtefactError: a file, a tensor's name, type or shape is not what the manifest and the
@@ -66,7 +74,7 @@ def load_lines(path: Path, day: str | None = None) -> tuple[dict[str, Line], dic
     with understood(path):
         if strange := [name for name in manifest["lines"] if not re.fullmatch("[a-z_]+", name)]:
             raise ValueError(f"a line is called {strange[0]!r}")
-        return {name: _load(path, name, about) for name, about in manifest["lines"].items()}, manifest
+        return {name: _load(path, name, about, mapped) for name, about in manifest["lines"].items()}, manifest
 
 
 def load_beside(path: Path) -> Tensors:
@@ -81,7 +89,7 @@ def check_sound(name: str, line: Line) -> None:
         raise NotFiniteError(f"line {name}: {'; '.join(faults)}")
 
 
-def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
+def _load(path: Path, name: str, about: dict[str, Any], mapped: bool) -> Line:
     file = path / f"{name}.safetensors"
     try:
         tensors = load_file(file)
@@ -100,7 +108,7 @@ def _load(path: Path, name: str, about: dict[str, Any]) -> Line:
             )
     for fault in _faults(tensors):
         raise DamagedArtefactError(f"{file}: {fault}; {_way_out(path)}")
-    return _unflatten(shape, about, tensors)
+    return _unflatten(shape, about, tensors, TABLE if mapped else ())
 
 
 def _expected(shape: Shape, sizes: Sequence[int]) -> tuple[dict[str, str], dict[str, str]]:
@@ -136,7 +144,7 @@ def _faults(tensors: dict[str, Tensor]) -> Iterator[str]:
     for key, tensor in tensors.items():
         low, high = (float(tensor.min()), float(tensor.max())) if tensor.numel() else (0.0, 0.0)
         squared = key.endswith((".second", ".square"))
-        if not bool(torch.isfinite(tensor).all()):
+        if not (math.isfinite(low) and math.isfinite(high)):  # both are NaN where one value is
             yield f"tensor {key} holds values that are not finite"
         elif key.startswith("moments/") and (max(-low, high) > LARGEST_MOMENT or (squared and low < 0)):
             yield (f"optimizer state {key} ranges from {low:.3g} to {high:.3g}, which training never leaves behind")
@@ -150,11 +158,12 @@ def _flatten(line: Line) -> dict[str, Tensor]:
     }
 
 
-def _unflatten(shape: Shape, about: dict[str, Any], tensors: dict[str, Tensor]) -> Line:
+def _unflatten(shape: Shape, about: dict[str, Any], tensors: dict[str, Tensor], mapped: Sequence[str]) -> Line:
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in _PARTS}
     for key, tensor in tensors.items():
         part, name = key.split("/", 1)
-        parts[part][name] = tensor.clone()  # in the file it starts anywhere; sums depend on that in their last bit
+        # in the file a tensor starts anywhere; sums depend on that in their last bit
+        parts[part][name] = tensor if key in mapped else tensor.clone()
     layers = [f"{layer}.{kind}" for layer, _, _ in shape.layers() for kind in ("weight", "bias")]
     parts["weights"] = {name: parts["weights"][name] for name in ("embedding", *layers)}
     return Line(shape=shape, sizes=tuple(about["sizes"]), step=about["step"], **parts)

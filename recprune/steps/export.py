@@ -79,7 +79,9 @@ def export(
         "vocabulary": dict(zip(network.line.shape.categorical, network.line.sizes, strict=True)),
         "finite": lineage["finite"],
         "new_line": lineage["new_line"],
-        "environment": environment(settings.train.threads, lineage["environment"].get("device")),
+        "environment": environment(
+            settings.train.threads, lineage["environment"].get("device"), lineage["environment"].get("processes", 1)
+        ),
     }
     with artefact(bundle, "bundle", day, manifest) as folder:
         file = folder / "model.onnx"

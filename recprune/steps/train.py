@@ -14,7 +14,7 @@ from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import date_of
 from recprune.environment import code_digest, environment
-from recprune.errors import DamagedArtefactError
+from recprune.errors import DamagedArtefactError, NotFiniteError
 from recprune.files import artefact, manifest_digest, open_artefact
 from recprune.metrics.scores import probability
 from recprune.model.change import NUMERIC, Change, Structure, change_of
@@ -68,7 +68,9 @@ def train(
         _write_scores(lines, FeatureSet.load(features / "score"), scores, kept, settings.train.device)
         finite = _learn_all(lines, features, about["sizes"], settings.train, kept)
         state = {"control": control.to_json(), "finite": finite, "restarted": refitted or champions}
-        state["environment"] = environment(settings.train.threads, device_name(settings.train.device))
+        state["environment"] = environment(
+            settings.train.threads, device_name(settings.train.device), settings.train.processes
+        )
         save_lines(trained, day, lines, state)
 
 
@@ -187,14 +189,27 @@ def _learn_all(
     lines: dict[str, Line], features: Path, sizes: list[int], settings: TrainSettings, kept: Checkpoints
 ) -> bool:
     """Train every line in place; one that turns non-finite keeps its weights. Returns: all are finite."""
-    events, taken_over = FeatureSet.load(features / "learn"), load_taken_over(features)
+    seed, learned, taken_over = day_seed(settings.seed, kept.day), features / "learn", load_taken_over(features)
     for line in lines.values():
-        grow_rows(line, sizes, day_seed(settings.seed, kept.day), taken_over)
-    before = {name: line.copy() for name, line in lines.items()}
-    with Progress("train", len(events) * len(lines)) as progress:
-        broken = learn_together(lines, events, settings, day_seed(settings.seed, kept.day), progress.to, kept=kept)
-        progress.to(len(events) * len(lines))
+        grow_rows(line, sizes, seed, taken_over)
+    if settings.processes > 1:
+        from recprune.training.distributed.launch import learn_in_processes  # torch's launcher takes a while to import
+
+        broken = learn_in_processes(lines, learned, settings, seed, kept)
+    else:
+        broken = _learn_here(lines, FeatureSet.load(learned), settings, seed, kept)
     for name, error in broken.items():
         print(f"{name} keeps its parent's weights: {error}")  # noqa: T201
-        lines[name] = before[name]
     return not broken
+
+
+def _learn_here(
+    lines: dict[str, Line], events: FeatureSet, settings: TrainSettings, seed: int, kept: Checkpoints
+) -> dict[str, NotFiniteError]:
+    """Train every line in this process; returns by name what made one non-finite, which then is as it was before."""
+    before = {name: line.copy() for name, line in lines.items()}
+    with Progress("train", len(events) * len(lines)) as progress:
+        broken = learn_together(lines, events, settings, seed, progress.to, kept=kept)
+        progress.to(len(events) * len(lines))
+    lines.update({name: before[name] for name in broken})
+    return broken

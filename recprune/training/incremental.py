@@ -81,7 +81,7 @@ def learn(
     total, first = (begun.loss, begun.batches) if begun else (0.0, 0)
     starts = range(0, len(order), settings.batch)
     with lent(line, chosen(settings.device)):
-        running = _Pass(line, settings, hook, begun)
+        running = Pass(line, settings, hook, begun)
         try:
             for done, start in enumerate(starts[first:], first):
                 part = events.rows(np.sort(order[start : start + settings.batch]))
@@ -97,7 +97,7 @@ def learn(
     return PassReport(len(order), len(starts), total / len(order))
 
 
-class _Pass:
+class Pass:
     """A line in the middle of its pass, on any device: layers as leaves of the gradient, Adam's state, importance."""
 
     def __init__(self, line: Line, settings: TrainSettings, hook: Hook | None, begun: Midway | None = None) -> None:
@@ -124,7 +124,7 @@ class _Pass:
         gradients = torch.autograd.grad(loss, [*layers.values(), looked_up, *kept.values()])
         found = _checked(loss, dict(zip([*layers, "embedding", *kept], gradients, strict=True)))
         self._move(dict(zip(layers, gradients, strict=False)))
-        _move_rows(line, rows, gradients[len(layers)], self.settings)
+        move_rows(line, rows, gradients[len(layers)], self.settings)
         _measure(self.importance, kept, gradients[len(layers) + 1 :])
         return found
 
@@ -187,7 +187,7 @@ def _checked(loss: Tensor, gradients: Tensors) -> float:
 
 
 @torch.no_grad()
-def _move_rows(line: Line, rows: Tensor, gradient: Tensor, settings: TrainSettings) -> None:
+def move_rows(line: Line, rows: Tensor, gradient: Tensor, settings: TrainSettings) -> None:
     """Move the rows of a batch: G ← G + mean(g²), w ← w − rate · g / √(G + G₀), one G per row.
 
     G₀ = (START / batch)², as g is of the batch's mean loss. At the beginning of a day's pass every G was multiplied

@@ -33,8 +33,12 @@ Scores = NDArray[np.float64]
 
 
 def train_facts(settings: TrainSettings) -> dict[str, Any]:
-    """Return the settings that what is learned follows from; the device that was found is said by `device_name`."""
-    return {name: value for name, value in asdict(settings).items() if name not in ("checkpoint_minutes", "device")}
+    """Return the settings that a pass follows from, whoever goes on with it; processes change last bits only.
+
+    The device that was found is said by `device_name`.
+    """
+    apart = ("checkpoint_minutes", "device", "processes")
+    return {name: value for name, value in asdict(settings).items() if name not in apart}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,14 @@ class Checkpoints:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for what is being written; after a step that did its work nothing of it is left."""
-        self.writer.shutdown(cancel_futures=True)
+        self.close()
         if kind is None:
             for path in (self.folder, *(SCRATCH / "aside").glob(f"{SCRATCH}_{self.day}_train_*")):
                 shutil.rmtree(path, ignore_errors=True)
+
+    def close(self) -> None:
+        """Wait for what is being written, and leave it there."""
+        self.writer.shutdown(cancel_futures=True)
 
     def of(self, name: str) -> "LineCheckpoints":
         """Return the checkpoints of one line's pass, whose clock starts now."""
@@ -146,16 +154,23 @@ class LineCheckpoints:
 
     def restore(self, line: Line) -> Midway | None:
         """Bring the line, in place, to where its newest checkpoint was; None if there is none to be trusted."""
-        found = [kept for place in self.places if place.exists() for kept in self._read(place, line)]
+        found = self.newest(line)
+        if found is None:
+            return None
+        for field in fields(Line):
+            setattr(line, field.name, getattr(found[0], field.name))
+        return found[1]
+
+    def newest(self, line: Line, *, mapped: bool = False) -> tuple[Line, Midway] | None:
+        """Return the newest checkpoint of a pass over this line, the table left in its file if `mapped`."""
+        found = [kept for place in self.places if place.exists() for kept in self._read(place, line, mapped)]
         if not found:
             return None
         place, kept, midway = max(found, key=lambda one: one[2].batches)
-        for field in fields(Line):
-            setattr(line, field.name, getattr(kept, field.name))
         if place == self.places[0]:  # the next one is written into the other place
             self.places.reverse()
         self.step.say(f"{self.name} goes on after batch {midway.batches:,}, from {place}")
-        return midway
+        return kept, midway
 
     def is_due(self) -> bool:
         """Say whether it is time for a checkpoint, and the one before is written."""
@@ -165,9 +180,16 @@ class LineCheckpoints:
         """Copy the state of a pass, and have the copy written."""
         begun = time.monotonic()
         importance = {name: tensor.to(CPU, copy=True) for name, tensor in midway.importance.items()}
-        own = Midway(midway.batches, midway.loss, importance)
-        copied = line.copy()
+        self.write(line.copy(), Midway(midway.batches, midway.loss, importance), begun)
+
+    def write(self, copied: Line, own: Midway, begun: float) -> None:
+        """Have a copy of the state of a pass written; since `begun` the pass has waited for it."""
         self._writing = self.step.writer.submit(self._write, copied, own, begun, time.monotonic() - begun)
+
+    def wait(self) -> None:
+        """Wait for what is being written."""
+        if self._writing is not None:
+            self._writing.result()
 
     def _write(self, line: Line, midway: Midway, begun: float, copying: float) -> None:
         writing = time.monotonic()
@@ -184,9 +206,9 @@ class LineCheckpoints:
         cost = copying + now - writing
         self.next_at = max(begun + self.step.pause, now + cost / self.step.share)
 
-    def _read(self, place: Path, line: Line) -> Iterator[tuple[Path, Line, Midway]]:
+    def _read(self, place: Path, line: Line, mapped: bool) -> Iterator[tuple[Path, Line, Midway]]:
         with self.step.ignoring(place):
-            lines, manifest = load_lines(place, self.step.day)
+            lines, manifest = load_lines(place, self.step.day, mapped=mapped)
             self.step.check_key(manifest)
             kept, midway = lines.get(self.name), manifest["midway"]
             if kept is None or (kept.shape, kept.sizes) != (line.shape, line.sizes):
