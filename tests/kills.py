@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_FRESH = multiprocessing.get_context("forkserver")
-_FRESH.set_forkserver_preload(["pytest", "recprune.training.together", "recprune.pruning.dynamic_sparse"])
+FRESH = multiprocessing.get_context("forkserver")
+"""Starts processes that have imported this, and computed nothing."""
+FRESH.set_forkserver_preload(["pytest", "recprune.training.distributed.worker", "recprune.pruning.dynamic_sparse"])
 
 _CHANGES = ("os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir", "mmap.__new__", "subprocess.Popen")
 
@@ -36,7 +37,7 @@ def call_killed_at(operation: int, function: Callable[..., object], *arguments: 
     Function and arguments are pickled. The process is a fork of one that has imported torch and done nothing else, for
     MKL's list of threads does not survive a fork: new threads can then search it without end.
     """
-    process = _FRESH.Process(target=_call, args=(operation, function, *arguments))
+    process = FRESH.Process(target=_call, args=(operation, function, *arguments))
     process.start()
     process.join()
     return process.exitcode == -signal.SIGKILL

@@ -100,11 +100,16 @@ def joined(leads: bool) -> Iterator[Group]:
     if os.environ.get("MASTER_ADDR") == LOOPBACK:  # all on this machine: nobody else is to hear of it
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
     dist.init_process_group("gloo")
+    yield elect(leads)
+    dist.destroy_process_group()  # not after an error: it would wait for messages that never come
+
+
+def elect(leads: bool) -> Group:
+    """Return the group, whose leader is the first process that may lead."""
     may = torch.zeros(dist.get_world_size(), dtype=torch.int64)
     may[dist.get_rank()] = int(leads)
     dist.all_reduce(may)
-    yield Group(int(may.argmax()))
-    dist.destroy_process_group()  # not after an error: it would wait for messages that never come
+    return Group(int(may.argmax()))
 
 
 def _bytes(count: int) -> Tensor:

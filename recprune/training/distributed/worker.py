@@ -123,18 +123,17 @@ def _check_alike(group: Group, threads: int) -> None:
     """Check that the processes compute alike.
 
     Raises:
-        RecpruneError: processors, libraries or recprune itself are of other kinds.
+        RecpruneError: processors, threads, libraries or recprune itself differ.
     """
-    facts = {**environment(threads), "recprune's own code": code_digest()}
+    here = environment(threads)
+    facts = {"CPU class": here["cpu"], "threads": threads, "libraries": here["libraries_digest"], "code": code_digest()}
     first = group.tell(facts)
-    other = [name for name, value in facts.items() if first[name] != value]
-    count = torch.tensor([len(other)])
-    group.end(group.begin_total(count))
-    if int(count):
-        told = ", ".join(other) or "those of another process"
+    differ = torch.tensor([int(value != first[name]) for name, value in facts.items()])
+    group.end(group.begin_total(differ))
+    if names := [name for name, count in zip(facts, differ.tolist(), strict=True) if count]:
         raise RecpruneError(
-            f"train: process {group.rank} of {group.world} has other {told} than the first one; layers that are moved "
-            "alike in every process would drift apart. Give every machine the same image and the same kind of processor"
+            f"train: the {group.world} processes have different {', '.join(names)}; layers that each of them moves by "
+            "itself would drift apart. Give every machine the same image and the same kind of processor"
         )
 
 
