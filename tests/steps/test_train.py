@@ -14,7 +14,7 @@ from recprune.data.features import FeatureSet, load_taken_over, save_taken_over
 from recprune.data.sources.simulator import SimulatorSource
 from recprune.errors import DamagedArtefactError
 from recprune.files import artefact
-from recprune.metrics.scores import probability
+from recprune.metrics.scores import normalized_entropy, probability
 from recprune.model.checkpoint import load_lines, save_lines
 from recprune.model.line import grow_rows
 from recprune.steps.train import day_seed
@@ -89,6 +89,21 @@ def test_a_row_that_belongs_to_another_id_now_starts_fresh_in_every_line() -> No
         grow_rows(old, sizes, seed)
         learn(old, FeatureSet.load(FEATURES / "learn"), chosen.train, seed)
         assert not same(old, line)
+
+
+def test_two_processes_learn_what_one_learns_but_for_last_bits() -> None:
+    train_day(small())
+    one, about = load_lines(TRAINED, FIRST)
+    scored, tail = scores(), FeatureSet.load(FEATURES / "tail")
+    train_day(small(train={"threads": 1, "processes": 2}))
+    two, manifest = load_lines(TRAINED, FIRST)
+    assert manifest["environment"] == {**about["environment"], "processes": 2}
+    assert scores().equals(scored)
+    assert list(two) == list(one)
+    for name, line in two.items():
+        entropy = [normalized_entropy(tail.label, probability(score(each, tail))) for each in (line, one[name])]
+        assert entropy[0] == pytest.approx(entropy[1], rel=1e-5)
+    assert not Path(f"scratch/{FIRST}/train").exists()
 
 
 def test_the_same_pass_gives_the_same_bytes() -> None:
