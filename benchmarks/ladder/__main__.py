@@ -13,7 +13,19 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.ladder import day, device, export, featurize, ingest, prune, scoring, startup, train, validate
+from benchmarks.ladder import (
+    day,
+    device,
+    distributed,
+    export,
+    featurize,
+    ingest,
+    prune,
+    scoring,
+    startup,
+    train,
+    validate,
+)
 from benchmarks.ladder.table import REACHED, Row, brief, show
 
 _LIBRARIES = ("torch", "polars", "pyarrow", "great-expectations", "onnxruntime")
@@ -48,6 +60,7 @@ def rungs(small: bool, folder: Path) -> dict[str, Callable[[], list[Row]]]:
         "validate": lambda: validate.rungs(rows, folder),
         "featurize": lambda: featurize.rungs(a_day),
         "train": lambda: train.measure(min(rows, 100_000), seconds, threads=1),
+        "several processes": lambda: distributed.measure(min(rows, 100_000), seconds, names),
         "prune": lambda: prune.measure(min(rows, 200_000), seconds / 2),
         "export": lambda: export.rungs(a_day, a_day, names, 1 if small else 2),
         "scoring": lambda: scoring.rungs(names, seconds=seconds / 4, ids=a_day, rows=min(a_day, 200_000)),

@@ -19,6 +19,7 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import (
+    RendezvousError,
     RendezvousHandler,
     RendezvousInfo,
     RendezvousParameters,
@@ -86,7 +87,7 @@ def launch(folder: Path, processes: int) -> None:
 
     Raises:
         SettingsError: they cannot be divided among the hosts.
-        RecpruneError: they failed more than `RESTARTS` times.
+        RecpruneError: they failed more than `RESTARTS` times, or the hosts did not meet.
     """
     config = configuration(processes)
     try:
@@ -95,6 +96,11 @@ def launch(folder: Path, processes: int) -> None:
     except SignalException as error:
         os.kill(os.getpid(), error.sigval)  # what the signal would have done without the launcher
         raise
+    except RendezvousError as error:
+        raise RecpruneError(
+            f"train: {HOSTS} is {config.max_nodes}, but so many machines did not meet at {config.rdzv_endpoint} in "
+            f"time ({error}); start torchrun on the others, then give the same command again"
+        ) from None
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         raise RecpruneError(
