@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,3 +291,16 @@ def test_what_could_not_be_loaded_is_not_saved() -> None:
         save_lines(PATH, DAY, {"served": line}, {})
     assert not PATH.exists()
     check_sound("served", line_of(shape_of()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what is mapped")
+def test_a_table_that_is_mapped_stays_in_its_file() -> None:
+    lines = saved()
+    mapped = load_lines(PATH, DAY, mapped=True)[0]
+    maps = Path("/proc/self/maps")
+    assert same(mapped["served"], lines["served"])
+    assert str(FILE) in maps.read_text()
+    assert list(mapped["served"].weights) == list(lines["served"].weights)
+    del mapped
+    assert same(load_lines(PATH, DAY)[0]["served"], lines["served"])
+    assert str(FILE) not in maps.read_text()

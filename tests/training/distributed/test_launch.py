@@ -1,5 +1,6 @@
 """Processes that torch's own launcher starts."""
 
+import os
 import re
 import signal
 import socket
@@ -89,6 +90,28 @@ def undisturbed(processes: int) -> Line:
     found = read_learned(checkpoints(0), "served")
     assert isinstance(found, Line)
     return found
+
+
+ENDLESS = """
+from pathlib import Path
+from tests.training.distributed.test_launch import EVENTS, checkpoints, events, learn_in_processes, served, settings
+events(200_000)
+learn_in_processes({"served": served()}, EVENTS, settings(2), 5, checkpoints(0))
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_goes_on_without_the_step(end: signal.Signals) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, "-c", ENDLESS], env=environment, stderr=subprocess.DEVNULL) as step:
+        workers, until = list[psutil.Process](), time.monotonic() + 60
+        while len(workers) < 2 and time.monotonic() < until:
+            workers = psutil.Process(step.pid).children()
+            time.sleep(0.05)
+        assert len(workers) == 2
+        step.send_signal(end)
+        assert step.wait(60) == -end
+    assert psutil.wait_procs(workers, timeout=60)[1] == []
 
 
 def test_processes_of_several_hosts_learn_together(monkeypatch: pytest.MonkeyPatch) -> None:
