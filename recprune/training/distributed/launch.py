@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from torch._C._distributed_c10d import PrefixStore, TCPStore
-from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.elastic.rendezvous import (
     RendezvousError,
@@ -90,9 +90,10 @@ def launch(folder: Path, processes: int) -> None:
         RecpruneError: they failed more than `RESTARTS` times, or the hosts did not meet.
     """
     config = configuration(processes)
+    config.logs_specs = DefaultLogsSpecs(str(folder / "logs"))  # else they would stay behind in /tmp
     try:
         with _own_signals():
-            elastic_launch(config, sys.executable)("-m", _WORKER, str(folder))
+            elastic_launch(config, sys.executable)("-m", _WORKER, str(folder), str(os.getpid()))
     except SignalException as error:
         os.kill(os.getpid(), error.sigval)  # what the signal would have done without the launcher
         raise

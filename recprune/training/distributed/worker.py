@@ -1,7 +1,8 @@
-"""One process of a group: `python -m recprune.training.distributed.worker [FOLDER]`, started by torch's launcher.
+"""One process of a group: `python -m recprune.training.distributed.worker [FOLDER PID]`, started by torch's launcher.
 
-The step `train` starts those on its own machine and names the folder in which it left what is to be learned. On other
-machines `torchrun` starts them without one, in the same workspace (docs/distributed.md); they are told what to do.
+The step `train` starts those on its own machine; it names the folder in which it left what is to be learned, and its
+own process. On other machines `torchrun` starts them without these, in the same workspace (docs/distributed.md); they
+are told what to do.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -33,8 +35,8 @@ _WATCH = 0.5
 def main() -> None:
     """Learn as a part of the group, then end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher, which ends all of its processes
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
+    folder, launcher = (Path(sys.argv[1]), int(sys.argv[2])) if sys.argv[1:] else (None, os.getppid())
+    threading.Thread(target=_end_with, args=(launcher,), daemon=True).start()
     try:
         with joined(leads=folder is not None) as group:
             Member(group, Leader(folder) if folder is not None and group.leads else None).work()
@@ -80,12 +82,13 @@ class Member:
         again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         if leader and again:
             say(f"train: the {self.group.world} processes were started again, for the {again}. time")
-        progress = Progress("train", rows * len(task.names)) if leader else None
-        for done, name in enumerate(task.names):
-            if progress:
-                progress.to(done * rows)
-            if not self.group.tell(leader is not None and leader.is_done(name)):
-                self._learn(name, progress)
+        with ExitStack() as stack:
+            progress = stack.enter_context(Progress("train", rows * len(task.names))) if leader else None
+            for done, name in enumerate(task.names, 1):
+                if not self.group.tell(leader is not None and leader.is_done(name)):
+                    self._learn(name, progress)
+                if progress:
+                    progress.to(done * rows)
         if leader:
             leader.kept.close()
 
