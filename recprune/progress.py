@@ -5,10 +5,19 @@ import sys
 import time
 from types import TracebackType
 
+from recprune.printable import one_line
+
 MARK = "@progress"
 """Begins a line that the wrapper turns into a bar: `@progress LABEL DONE TOTAL`."""
+NOTE = "note: "
+"""Begins a line of a step that the wrapper shows."""
 MARKED = "RECPRUNE_PROGRESS"
 """Environment variable that asks for marks."""
+
+
+def note(line: str) -> None:
+    """Say something worth a line, which the wrapper shows."""
+    sys.stderr.write(f"{NOTE}{one_line(line)}\n")
 
 
 class Progress:

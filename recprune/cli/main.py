@@ -13,11 +13,12 @@ from recprune.cli.backtest import backtest
 from recprune.cli.collect import gc
 from recprune.cli.late import plan_late
 from recprune.cli.replay import replay
+from recprune.cli.run import run
 from recprune.cli.serve import score, verify
 from recprune.cli.simulate import simulate
 from recprune.cli.terminal import Terminal
-from recprune.days import days_between, known_day, number_of, parse_day, plain_day
-from recprune.errors import ExitCode, RecpruneError, SettingsError
+from recprune.days import known_day, parse_day
+from recprune.errors import ExitCode, RecpruneError
 from recprune.files import free_bytes, is_disk_full
 from recprune.printable import told
 from recprune.settings import SourceName
@@ -38,6 +39,7 @@ app.add_typer(mask.app, name="mask")
 app.add_typer(registry.app, name="registry")
 app.add_typer(gates.app, name="gates")
 app.add_typer(bundle.app, name="bundle")
+app.command()(run)
 app.command()(backtest)
 app.command()(score)
 app.command()(replay)
@@ -168,55 +170,6 @@ def init(
             day, new = init_workspace(settings, begin, history, progress)
     what = "is a new workspace" if new else "is a workspace already and was left as it is"
     out.print(f"{directory} {what}; its first day is {day}. Next: recprune run --day {day}")
-
-
-@app.command()
-def run(
-    day: Annotated[str | None, typer.Option(help="The day to run, YYYY-MM-DD.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only this step of the day, as an Airflow task does.")] = None,
-    first: Annotated[str | None, typer.Option("--from", help="First of several days.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="Last of several days.")] = None,
-) -> None:
-    """Run a day, several days, or one step of a day.
-
-    A day that is stored is left alone. After a crash the same command goes on where it was. Several days go
-    on past held and quarantined ones and stop at a failure.
-    """
-    from recprune.cli.summary import expected, show_summary
-    from recprune.cli.view import DayView
-    from recprune.daily.run import STEPS, run_day, run_step
-
-    if (day is None) == (first is None or last is None) or (day and (first or last)):
-        raise SettingsError("give either --day D, or --from A and --to B.")
-    if only is not None and (day is None or only not in STEPS):
-        raise SettingsError(f"--only {only} needs --day D and one of these steps: {', '.join(STEPS)}.")
-    days = [day] if day else list(days_between(str(first), str(last)))
-    if not days:
-        raise SettingsError(f"--from {first} is after --to {last}; there is no day to run.")
-    for each in days:
-        if number_of(each) > 1:
-            raise SettingsError(
-                f"{each} belongs to a replay and is learned with it: recprune replay --from {plain_day(each)}"
-            )
-        parse_day(each)
-    view = DayView(out, len(days))
-    if only is not None:
-        if told := expected(days[0], only):
-            out.print(told)
-        with view:
-            done = run_step(days[0], only, view)
-        if done:
-            show_summary(out, days[0], only)
-        return
-    aside = False
-    for each in days:
-        with view:
-            view.day(each)
-            outcome = run_day(each, view)
-        view.line(outcome)
-        aside |= outcome.state.verdict != "passed"
-    if aside:
-        raise typer.Exit(ExitCode.HELD_OR_QUARANTINED)
 
 
 @app.command()

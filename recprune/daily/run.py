@@ -16,7 +16,7 @@ from recprune.days import number_of
 from recprune.errors import DamagedArtefactError, RecpruneError
 from recprune.files import free_bytes, sha256
 from recprune.lock import hold
-from recprune.progress import MARK
+from recprune.progress import MARK, NOTE
 from recprune.registry.forced import champion_of_before, has_expired
 from recprune.registry.history import current, read_history
 from recprune.registry.revisions import adopted_before
@@ -233,6 +233,8 @@ class _Hearing:
                 self.listener.progress(int(done), int(total))
         elif line.startswith(_ERROR):
             self.errors.append(line.removeprefix(_ERROR))
+        elif line.startswith(NOTE):
+            self.listener.say(line.removeprefix(NOTE).rstrip())
         elif line.strip() and not line.startswith("ERROR: failed to reproduce"):
             self.last = line.strip()
 

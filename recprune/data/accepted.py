@@ -45,7 +45,7 @@ class Accepted:
 
     def __init__(self, nothing: pl.DataFrame, key: Sequence[str], folder: Path | None = None) -> None:
         self._nothing, self._folder = nothing, folder
-        self._key = list(key) or nothing.columns[:-1]
+        self._key = key_of(nothing, key)
         self._frames: list[pl.DataFrame] = []
         self._pending = 0
         self._sizes: list[int] = []  # of the parts that are written
@@ -56,11 +56,14 @@ class Accepted:
 
     def add(self, rows: pl.DataFrame) -> None:
         """Take the next rows."""
-        hashes = hash_keys(rows.select(self._key))
-        self._hashes.append(hashes)
+        self.add_hashed(with_hash(rows, self._key))
+
+    def add_hashed(self, rows: pl.DataFrame) -> None:
+        """Take the next rows, whose keys `with_hash` has hashed."""
+        self._hashes.append(rows["row_hash"].to_numpy())
         self._times.append(rows["event_time"].to_physical().to_numpy())
         self._lines.append(rows[LINE].to_numpy())
-        self._frames.append(rows.drop(LINE).with_columns(row_hash=pl.Series(hashes, dtype=pl.UInt64)))
+        self._frames.append(rows.drop(LINE))
         self._pending += rows.height
         while self._folder is not None and self._pending > PART_ROWS:
             whole = pl.concat(self._frames)
@@ -168,6 +171,17 @@ class Accepted:
 
 def _joined(arrays: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     return np.concatenate([np.zeros(0, dtype), *arrays])
+
+
+def key_of(nothing: pl.DataFrame, key: Sequence[str]) -> list[str]:
+    """Return the columns that tell one row from another: the schema's key, or all of them but `LINE`, the last."""
+    return list(key) or nothing.columns[:-1]
+
+
+def with_hash(rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Return rows with the hash of their keys, as the last column before `LINE`."""
+    hashed = pl.Series("row_hash", hash_keys(rows.select(key)), dtype=pl.UInt64)
+    return rows.select(pl.exclude(LINE), hashed, LINE)
 
 
 def hash_keys(key: pl.DataFrame) -> NDArray[np.uint64]:

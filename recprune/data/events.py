@@ -4,11 +4,11 @@ accepted + rejected + duplicate + late = read, always.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 import pyarrow as pa
@@ -44,13 +44,50 @@ class DayOfEvents:
     """The delivery's columns, those that the schema does not name too; see `column_types`."""
 
 
+class Takes(Protocol):
+    """What takes the accepted rows."""
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Take the next rows: the columns of `no_events`."""
+        ...
+
+
 @dataclass(slots=True)
-class _Checked:
-    accepted: Accepted
+class Checked:
+    """What was found while rows were checked, besides those that were accepted."""
+
     aside: list[pl.DataFrame] = field(default_factory=list)
     problems: dict[str, None] = field(default_factory=dict)  # ordered set
     columns: dict[str, str] = field(default_factory=dict)
     read: int = 0
+
+    def day(self, accepted: Accepted) -> DayOfEvents:
+        """Make the day of all that was found and accepted."""
+        events, duplicates = accepted.finish()
+        if not duplicates.is_empty():
+            columns = duplicates.columns[:-1]
+            self.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
+        aside = whole_aside(self.aside).sort("line", maintain_order=True)
+        kinds = dict(aside.group_by("kind").len().iter_rows())
+        counts = {"read": self.read, "accepted": accepted.count}
+        counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
+        return DayOfEvents(events, aside, counts, problems=list(self.problems), columns=self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How a day's rows are checked."""
+
+    schema: Schema
+    day: date
+    """Rows of other days are set aside as late."""
+    text: bool
+    """Every column arrives as text (CSV), so that types are judged by value alone."""
+
+    def batches(self, batches: Iterable[RawBatch], seen: Checked, taken: Takes) -> None:
+        """Type and check rows as a source has them."""
+        for batch in ahead(batches):
+            _check_batch(batch, self, seen, taken)
 
 
 def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text: bool) -> DayOfEvents:
@@ -62,7 +99,8 @@ def read_events(batches: Iterable[RawBatch], schema: Schema, day: date, *, text:
         day: rows of other days are set aside as late.
         text: every column arrives as text (CSV), so that types are judged by value alone.
     """
-    return _read(batches, schema, day, text, Accepted(_no_events(schema), schema.key))
+    accepted = Accepted(no_events(schema), schema.key)
+    return _read(batches, Check(schema, day, text), accepted)
 
 
 def write_events(batches: Iterable[RawBatch], schema: Schema, day: date, folder: Path, *, text: bool) -> DayOfEvents:
@@ -71,25 +109,18 @@ def write_events(batches: Iterable[RawBatch], schema: Schema, day: date, folder:
     Returns:
         all but the events, which it has none of.
     """
-    return _read(batches, schema, day, text, Accepted(_no_events(schema), schema.key, folder))
+    accepted = Accepted(no_events(schema), schema.key, folder)
+    return _read(batches, Check(schema, day, text), accepted)
 
 
-def _read(batches: Iterable[RawBatch], schema: Schema, day: date, text: bool, accepted: Accepted) -> DayOfEvents:
-    seen = _Checked(accepted)
-    for batch in ahead(batches):
-        _check_batch(batch, schema, day, text, seen)
-    events, duplicates = accepted.finish()
-    if not duplicates.is_empty():
-        columns = duplicates.columns[:-1]
-        seen.aside.append(_set_aside(duplicates, "duplicate", pl.lit("the key was seen before"), columns))
-    aside = pl.concat(seen.aside).sort("line", maintain_order=True) if seen.aside else pl.DataFrame(schema=ASIDE)
-    kinds = dict(aside.group_by("kind").len().iter_rows())
-    counts = {"read": seen.read, "accepted": accepted.count}
-    counts |= {kind: kinds.get(kind, 0) for kind in ("rejected", "duplicate", "late")}
-    return DayOfEvents(events, aside, counts, problems=list(seen.problems), columns=seen.columns)
+def _read(batches: Iterable[RawBatch], check: Check, accepted: Accepted) -> DayOfEvents:
+    seen = Checked()
+    check.batches(batches, seen, accepted)
+    return seen.day(accepted)
 
 
-def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _Checked) -> None:
+def _check_batch(batch: RawBatch, check: Check, seen: Checked, taken: Takes) -> None:
+    schema, text = check.schema, check.text
     raw = _frame(batch, {f.name for f in schema.features if f.pooling is not None})
     seen.read += raw.height + len(batch.broken)
     if batch.broken:
@@ -98,7 +129,7 @@ def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _
     seen.problems |= dict.fromkeys(_column_problems(batch.rows.schema, schema, text))
     seen.columns |= column_types(batch.rows.schema, text=text)
     typed = _type_columns(raw, schema)
-    other_day = pl.col("event_time").dt.date() != day
+    other_day = pl.col("event_time").dt.date() != check.day
     bad, good = pl.col(_REASON).is_not_null(), pl.col(_REASON).is_null()
     columns = [c for c in raw.columns if c != LINE]
     for kind, rows, why in (
@@ -109,10 +140,11 @@ def _check_batch(batch: RawBatch, schema: Schema, day: date, text: bool, seen: _
         if chosen.any():
             reason = typed.filter(chosen).select(why).to_series()
             seen.aside.append(_set_aside(raw.filter(chosen), kind, reason, columns))
-    seen.accepted.add(typed.filter(good & ~other_day).select(_no_events(schema).columns))
+    taken.add(typed.filter(good & ~other_day).select(no_events(schema).columns))
 
 
-def _no_events(schema: Schema) -> pl.DataFrame:
+def no_events(schema: Schema) -> pl.DataFrame:
+    """Return the columns of accepted rows, and no rows; `LINE` is the last."""
     columns: dict[str, Any] = dict.fromkeys(schema.key, pl.String)
     columns |= {"event_time": pl.Datetime("us", "UTC"), "label": pl.Int8}
     columns |= {"row_weight": pl.Float32} if schema.weight else {}
@@ -235,6 +267,11 @@ def _weight(raw: pl.DataFrame, name: str) -> Typed:
     bad = value.is_null() | ~value.is_finite() | (value <= 0)
     reason = pl.lit(f"weight {name} is no number above 0: ") + shown(raw, name)
     return Typed(value.alias("row_weight"), bad.fill_null(True), reason)
+
+
+def whole_aside(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return rows set aside as one frame, in the order they came."""
+    return pl.concat(frames) if frames else pl.DataFrame(schema=ASIDE)
 
 
 def _set_aside(rows: pl.DataFrame, kind: str, reason: pl.Series | pl.Expr, columns: list[str]) -> pl.DataFrame:

@@ -13,11 +13,13 @@ from recprune.data.amendments import Amendment, amendment, changed_rows
 from recprune.data.events import DayOfEvents, read_events, write_events
 from recprune.data.exclusion import leave_out, parse_exclusion
 from recprune.data.partition import About, fill_partition, open_partition, read_again, write_partition
+from recprune.data.pieces import Pieces
 from recprune.data.sources.catalog import open_source
-from recprune.data.sources.source import KnowsTheBest, MissingDayError, RawBatch, Source
+from recprune.data.sources.source import ByFile, KnowsTheBest, MissingDayError, RawBatch, Source
 from recprune.data.trial_rows import TrialRows
 from recprune.days import date_of, number_of, plain_day
 from recprune.files import understood
+from recprune.progress import Progress, note
 from recprune.registry.again import exclusions_of
 from recprune.settings import Settings
 from recprune.versioning.pipeline import stored_events
@@ -34,12 +36,44 @@ def ingest(settings: Settings, *, day: str, events: Path, rejected: Path) -> Non
     wanted = [parse_exclusion(text) for text in told["without"]]
     also = _corrections(settings, day)
     if told["of"] is None and not wanted:
-        fill_partition(partial(_write_source, settings, day), day, events, rejected, also)
+        pieces = _pieces(settings, day)
+        fill_partition(partial(_write_source, settings, day, pieces), day, events, rejected, also)
+        if pieces is not None:
+            pieces.clear()
         return
     found, about = read_source(settings, day) if told["of"] is None else read_stored(told["of"])
     if wanted:
         found, about = leave_out(found, wanted), replace(about, teacher_ne=None)
     write_partition(found, _with_trial(about, day), day, events, rejected, also)
+
+
+def ingest_part(settings: Settings, *, day: str, part: int, parts: int, events: Path) -> str:
+    """Read one of several parts of a day's files, so that `ingest` need only put together what was found.
+
+    Any number of parts may be read at the same time, each as often as one likes.
+
+    Args:
+        settings: of now; under others, what was found is of no use.
+        day: the calendar day.
+        part: from 1.
+        parts: their number; each reads every so many-th file.
+        events: where `ingest` writes the day.
+
+    Returns:
+        what was done, in a sentence.
+    """
+    pieces = _pieces(settings, day)
+    if pieces is None:
+        return f"source {settings.ingest.source} is not read file by file; ingest reads the day as a whole"
+    if events.exists() and pieces.are_together():
+        return "the day is put together already"
+    share = pieces.share(part, parts)
+    lacking = pieces.lacking(share)
+    with Progress("ingest", len(lacking)) as progress:
+        for done, name in enumerate(lacking, start=1):
+            pieces.make(name)
+            progress.to(done)
+    return f"{len(share)} of {len(pieces.names)} files; {len(lacking)} were read now"
 
 
 def _with_trial(about: About, day: str) -> About:
@@ -86,10 +120,23 @@ def read_source(settings: Settings, day: str) -> tuple[DayOfEvents, About]:
     return _read(settings, day, read_events)
 
 
-def _write_source(settings: Settings, day: str, folder: Path) -> tuple[DayOfEvents, About]:
-    """Write the events that the source delivers for a day as they come, and return all else."""
-    found, about = _read(settings, day, partial(write_events, folder=folder))
+def _write_source(settings: Settings, day: str, pieces: Pieces | None, folder: Path) -> tuple[DayOfEvents, About]:
+    """Write the events that the source delivers for a day as they come, and return all else.
+
+    Where parts have read some of the day's files, what they found is put together.
+    """
+    if pieces is not None and pieces.are_there(note):
+        found = pieces.put_together(folder, note)
+        about = About(schema=pieces.source.schema(), source=pieces.source.name, note=pieces.source.note)
+    else:
+        found, about = _read(settings, day, partial(write_events, folder=folder))
     return found, _with_trial(about, day)
+
+
+def _pieces(settings: Settings, day: str) -> Pieces | None:
+    """Return the pieces of a day, None of a source that is not read file by file."""
+    source = open_source(settings.ingest, settings.schema)
+    return Pieces(source, date_of(day)) if isinstance(source, ByFile) else None
 
 
 def _read(settings: Settings, day: str, how: Callable[..., DayOfEvents]) -> tuple[DayOfEvents, About]:

@@ -1,12 +1,9 @@
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from recprune.data.schema import Schema, ids, many, number
-from recprune.data.sources.json_rows import JsonRows, never_given
+from recprune.data.sources.json_rows import JsonRows
 from recprune.data.sources.source import RawBatch
 
 SCHEMA = Schema(
@@ -64,23 +61,3 @@ def test_only_the_broken_line_is_set_aside(tmp_path: Path, line: bytes, reason: 
 def test_batches_count_good_and_broken_rows_together(tmp_path: Path) -> None:
     batches = read(tmp_path, "{}\nx\n{}\n{}\ny\n", batch_rows=2)
     assert [(b.rows.num_rows, len(b.broken)) for b in batches] == [(1, 1), (2, 0), (0, 1)]
-
-
-def batches(*columns: dict[str, list[str | None]]) -> Iterator[RawBatch]:
-    for each in columns:
-        rows = pa.RecordBatch.from_pydict(each, schema=pa.schema([(name, pa.string()) for name in each]))
-        yield RawBatch(rows, np.arange(rows.num_rows, dtype=np.int64))
-
-
-def test_a_column_that_no_row_has_is_missing_at_the_end() -> None:
-    found = list(never_given(batches({"a": ["1"], "b": [None], "c": [None]}, {"a": [None], "b": ["2"], "c": [None]})))
-    assert [(b.rows.num_rows, b.rows.schema.names) for b in found] == [
-        (1, ["a", "b", "c"]),
-        (1, ["a", "b", "c"]),
-        (0, ["a", "b"]),
-    ]
-
-
-def test_a_column_that_some_rows_have_is_there() -> None:
-    assert len(list(never_given(batches({"a": [None, "1"]}, {"a": [None, None]})))) == 2
-    assert list(never_given(iter(()))) == []

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,21 +115,3 @@ def _text(value: Any, is_label: bool = False) -> str | None:
 
 def _whole(value: Value) -> bool:
     return is_utf8(value) if isinstance(value, str) else all(v is None or is_utf8(v) for v in value or ())
-
-
-def never_given(batches: Iterator[RawBatch]) -> Iterator[RawBatch]:
-    """Yield the batches, then one without rows that lacks the columns in which no row had a value.
-
-    A line of JSON may leave out what it has not; a column that a whole day leaves out is missing.
-    """
-    empty: Collection[str] | None = None
-    last: pa.RecordBatch | None = None
-    for batch in batches:
-        rows = batch.rows
-        if rows.num_rows:
-            nulls = {name for name in rows.schema.names if rows.column(name).null_count == rows.num_rows}
-            empty, last = nulls if empty is None else nulls & set(empty), rows
-        yield batch
-    if empty and last is not None:
-        left = last.slice(0, 0).select([name for name in last.schema.names if name not in empty])
-        yield RawBatch(rows=left, lines=np.zeros(0, np.int64))

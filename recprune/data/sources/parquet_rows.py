@@ -26,8 +26,9 @@ def _open(name: str) -> Iterator[Any]:
         raise OSError(str(error)) from None
 
 
-def read_parquet(name: str, batch_rows: int, sent: int) -> Iterator[RawBatch]:
-    """Yield the rows of a Parquet file; their lines go on from `sent`."""
+def read_parquet(name: str, batch_rows: int) -> Iterator[RawBatch]:
+    """Yield the rows of a Parquet file; lines are positions in it, from 1."""
+    sent = 0
     with _open(name) as file:
         for rows in checked_batches(file, batch_rows):
             if rows.num_rows:

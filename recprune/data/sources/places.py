@@ -104,14 +104,19 @@ def open_raw(name: str) -> io.BufferedReader:
         return io.BufferedReader(_Stored(store.open(inside, "rb"), name), 1 << 20)
 
 
-def version(name: str) -> str | None:
+def version(name: str, *, anywhere: bool = False) -> str | None:
     """Return a digest that changes when the file does, or None where the store does not tell.
 
     A local file counts as changed when its inode does: cheap at any size, and no tool can set that time back.
+
+    Args:
+        name: of the file.
+        anywhere: the same digest on every machine that shares its file system.
     """
     if not is_url(name):
         at = Path(name).stat()
-        told: list[object] = [at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns]
+        told: list[object] = [] if anywhere else [at.st_dev, at.st_ino]
+        told += [at.st_size, at.st_mtime_ns, at.st_ctime_ns]
     else:
         with _reached(name):
             store, inside = _store(name)

@@ -1,7 +1,7 @@
 """The interface of a source: a day → record batches, streaming, and a schema."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Protocol, runtime_checkable
 
@@ -36,6 +36,36 @@ class RawBatch:
     """Line in the file, or position in the day, from 1, of each row (B,)."""
     broken: tuple[BrokenRow, ...] = ()
 
+    def after(self, rows: int) -> "RawBatch":
+        """Return the batch with lines that count on from so many rows before."""
+        if not rows:
+            return self
+        broken = tuple(replace(each, line=each.line + rows) for each in self.broken)
+        return replace(self, lines=self.lines + rows, broken=broken)
+
+
+@dataclass(slots=True)
+class Content:
+    """What files hold, as far as it matters once all of a day are read; that of one adds to that of another."""
+
+    rows: int = 0
+    """Good and broken ones."""
+    given: dict[str, bool] = field(default_factory=dict)
+    """Columns, and whether a row has a value there."""
+
+    def see(self, batch: RawBatch) -> None:
+        """Take rows into account."""
+        self.rows += len(batch.lines) + len(batch.broken)
+        if batch.rows.num_rows:
+            for name, values in zip(batch.rows.schema.names, batch.rows.columns, strict=True):
+                self.given[name] = self.given.get(name, False) or values.null_count < len(values)
+
+    def add(self, other: "Content") -> None:
+        """Take what other files hold into account."""
+        self.rows += other.rows
+        for name, is_given in other.given.items():
+            self.given[name] = self.given.get(name, False) or is_given
+
 
 class Source(Protocol):
     """Where events come from. Reading the same day again gives the same rows in the same order."""
@@ -64,6 +94,46 @@ class Source(Protocol):
 
         Raises:
             MissingDayError: nothing was delivered for the day.
+        """
+        ...
+
+
+@runtime_checkable
+class ByFile(Source, Protocol):
+    """A source whose days lie in files that can be read one by one, in any order and anywhere.
+
+    What `read` yields are the batches of each file, in order, then what `ending` has to add.
+    """
+
+    counts_on: bool
+    """Lines go on from one file to the next; those of `read_file` count from 1 all the same."""
+
+    @property
+    def reading(self) -> str:
+        """Return the settings on which rows depend besides their file."""
+        ...
+
+    def files(self, day: date) -> list[str]:
+        """Return the files that hold the day, in order.
+
+        Raises:
+            MissingDayError: there is none.
+        """
+        ...
+
+    def read_file(self, day: date, name: str) -> Iterator[RawBatch]:
+        """Yield the rows of one file.
+
+        Raises:
+            MissingDayError: it is damaged.
+        """
+        ...
+
+    def ending(self, day: date, names: list[str], found: Content) -> RawBatch | None:
+        """Return what follows the last row of the last file, if anything.
+
+        Raises:
+            MissingDayError: there was no row.
         """
         ...
 
