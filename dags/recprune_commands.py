@@ -5,6 +5,10 @@ Set where Airflow's processes see it:
 - ``RECPRUNE_WORKSPACE``: the absolute path of the workspace that ``recprune init`` made. Required.
 - ``RECPRUNE_COMMAND``: the command to start, a name on ``PATH`` or a path (default ``recprune``).
 - ``RECPRUNE_TIMEOUT_SCALE``: what the tasks' timeouts are multiplied by (default 1).
+- ``RECPRUNE_INGEST_PARTS``: how many tasks read a day's files before ``ingest``, at the same time (default 1: none, and
+  ``ingest`` reads them itself).
+- ``RECPRUNE_INGEST_POOL``: Airflow's pool that says how many of these run at once, a slot each (default the pool of all
+  other tasks).
 """
 
 import os
@@ -19,6 +23,8 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 _WRONG_USE = " exit code 2."
 """How Airflow tells of the exit code that recprune gives to wrong use."""
+MOST_PARTS = 1000
+"""Of a step, as recprune allows."""
 URL = conf.get("api", "base_url", fallback="").rstrip("/")
 """Address of Airflow's interface."""
 BASE = urlsplit(URL).path
@@ -61,6 +67,21 @@ def timeout(hours: float) -> timedelta:
         raise RuntimeError(
             f"RECPRUNE_TIMEOUT_SCALE is {value!r}; the tasks' timeouts are multiplied by it: write a number above 0."
         ) from None
+
+
+def ingest_parts() -> int:
+    """Return how many tasks read a day's files before `ingest`; 1 means that `ingest` reads them itself.
+
+    Raises:
+        RuntimeError: `RECPRUNE_INGEST_PARTS` is no whole number from 1 to 1000.
+    """
+    value = os.environ.get("RECPRUNE_INGEST_PARTS") or "1"
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MOST_PARTS:
+        raise RuntimeError(
+            f"RECPRUNE_INGEST_PARTS is {value!r}; so many tasks read a day's files: write a whole number from 1 to "
+            f"{MOST_PARTS}."
+        )
+    return int(value)
 
 
 def _positive(number: float) -> float:

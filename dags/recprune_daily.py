@@ -10,10 +10,14 @@ A task runs ``recprune run --day DAY --only STEP`` in the workspace, so Airflow 
 command line does the work; this file imports nothing from recprune, which may live in another environment.
 ``store`` and ``report`` run whatever the verdict. A failure (exit 1) stops the run; a verdict never does.
 
+Where ``RECPRUNE_INGEST_PARTS`` asks for it, ``ingest_part``, mapped to as many tasks between ``plan`` and ``ingest``,
+reads the day's files; ``ingest`` puts together what they found, and reads what a killed one left.
+
 What to set where Airflow's processes see it: ``recprune_commands`` and ``recprune_alerts``, beside this file.
 """
 
 import json
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from recprune_alerts import failed, verdict
-from recprune_commands import BASE, CommandOperator, timeout, workspace
+from recprune_commands import BASE, CommandOperator, ingest_parts, timeout, workspace
 
 # A run triggered through the API without a logical date has no data interval: it gets the last whole day, as
 # every other manual run does. Never `ds`: for a manual run that is the day on which someone clicked.
@@ -34,6 +38,8 @@ _DAY = (
 )
 
 COMMAND = 'exec "$RECPRUNE_COMMAND" run --day "$RECPRUNE_DAY" --only "$RECPRUNE_STEP"\n'
+
+PART = 'exec "$RECPRUNE_COMMAND" run --day "$RECPRUNE_DAY" --only "$RECPRUNE_STEP" --part "$RECPRUNE_PART"\n'
 
 STEPS = {
     "plan": "Resolves the day's parent and champion as they were before the day. Fails, naming the days to "
@@ -98,6 +104,7 @@ def label_delay_days(settings: Path) -> int:
 
 DELAY = label_delay_days(WORKSPACE / "params.yaml")
 DAY = _DAY.format(delay=DELAY)
+PARTS = ingest_parts()
 
 
 def next_task(verdict_file: Path, ways: dict[str, str]) -> str:
@@ -171,6 +178,26 @@ def step(name: str, retries: int = 1, **options: Any) -> StepOperator:
     )
 
 
+def ingest_part(parts: int) -> Any:
+    """Return the task that is mapped to the parts of a day's files.
+
+    That a part fails is not told to anybody: `ingest` does it, and fails if it cannot be done.
+    """
+    given = {"RECPRUNE_DAY": DAY, "RECPRUNE_STEP": "ingest"}
+    return CommandOperator.partial(
+        task_id="ingest_part",
+        doc_md="Reads a part of the day's files, so that `ingest` need only put together what was found.",
+        command=PART,
+        map_index_template="{{ task.env['RECPRUNE_PART'] }}",
+        retries=1,
+        retry_delay=timedelta(seconds=30),
+        execution_timeout=timeout(HOURS["ingest"]),
+        pool=os.environ.get("RECPRUNE_INGEST_POOL") or "default_pool",
+        pool_slots=1,
+        on_failure_callback=None,
+    ).expand(env=[{**given, "RECPRUNE_PART": f"{part}/{parts}"} for part in range(1, parts + 1)])
+
+
 def branch(name: str, about: str, way: Any) -> VerdictOperator:
     """Return the task that reads the verdict of the day and leads on."""
     return VerdictOperator(
@@ -216,7 +243,11 @@ with DAG(
     # A killed step resumes where it was, so one more try is safe. Not of `plan`: waiting brings no parent.
     plan = step("plan", retries=0)
     with group("data", "The day's rows, and whether they are good."):
-        ingest, validate = step("ingest"), step("validate")
+        # Parts that failed do not stop `ingest`, which reads what they left; a `plan` that failed does.
+        rule = "all_done_min_one_success" if PARTS > 1 else "all_success"
+        ingest, validate = step("ingest", trigger_rule=rule), step("validate")
+        if PARTS > 1:
+            plan >> ingest_part(PARTS) >> ingest
         validated = branch(
             "validated",
             "Reads the verdict of `validate`: good goes on to `featurize`, quarantined goes to `store`.",

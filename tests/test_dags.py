@@ -364,6 +364,59 @@ def imported(node):
 
 
 @pytest.fixture(scope="module")
+def mapped(module):
+    """The DAG of days whose files four tasks read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RECPRUNE_WORKSPACE", str(module.WORKSPACE))
+        with pytest.MonkeyPatch.context() as asked:
+            asked.setenv("RECPRUNE_INGEST_PARTS", "4")
+            asked.setenv("RECPRUNE_INGEST_POOL", "readers")
+            dag = load().plan.dag
+        yield dag
+
+
+def test_parts_stand_between_plan_and_ingest_where_they_are_asked_for(mapped):
+    expected = {**EDGES, "plan": {"ingest", "ingest_part"}, "ingest_part": {"ingest"}}
+    assert {task.task_id: task.downstream_task_ids for task in mapped.tasks} == expected
+    task = mapped.get_task("ingest_part")
+    given = task.expand_input.value["env"]
+    assert [task.unmap({"env": each}).env["RECPRUNE_PART"] for each in given] == ["1/4", "2/4", "3/4", "4/4"]
+
+
+def test_parts_run_at_once_in_a_pool_of_their_own_and_alert_nobody(mapped):
+    task = mapped.get_task("ingest_part")
+    assert (task.pool, task.pool_slots, task.retries) == ("readers", 1, 1)
+    assert not task.on_failure_callback
+    assert mapped.get_task("ingest").on_failure_callback
+
+
+def test_a_part_that_failed_does_not_stop_ingest_and_a_plan_that_failed_does(mapped):
+    rules = {task.task_id: task.trigger_rule.value for task in mapped.tasks}
+    assert rules["ingest"] == "all_done_min_one_success"
+    assert rules["ingest_part"] == "all_success"
+
+
+def test_the_command_line_of_a_part(mapped, tmp_path):
+    recorder = tmp_path / "recorder"
+    recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    recorder.chmod(0o755)
+    task = mapped.get_task("ingest_part")
+    part = task.unmap({"env": task.expand_input.value["env"][1]})
+    env = {**os.environ, **part.env, "RECPRUNE_COMMAND": str(recorder), "RECPRUNE_DAY": "2024-01-01"}
+    told = ["run", "--day", "2024-01-01", "--only", "ingest", "--part", "2/4"]
+    assert shell(part, env).stdout.splitlines() == told
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "two", "1.5", "²"])
+def test_parts_are_a_whole_number(module, monkeypatch, value):
+    monkeypatch.setenv("RECPRUNE_INGEST_PARTS", value)
+    with pytest.raises(
+        RuntimeError, match=f"^RECPRUNE_INGEST_PARTS is '{value}'; .* a whole number from 1 to 1000\\.$"
+    ):
+        module.ingest_parts()
+
+
+@pytest.fixture(scope="module")
 def replay(module):
     """The DAG of replays as Airflow imports it."""
     with pytest.MonkeyPatch.context() as patch:
