@@ -93,6 +93,8 @@ def _positive(number: float) -> float:
 class CommandOperator(BashOperator):
     """A task that starts recprune in the workspace."""
 
+    template_ext = ()  # a command, or what was typed into a form, that ends in .sh is no name of a template
+
     def __init__(self, *, command: str, env: dict[str, str], **options: Any) -> None:
         super().__init__(
             bash_command=FOUND + command,

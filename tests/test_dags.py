@@ -196,6 +196,14 @@ def test_a_retry_where_it_can_help_and_an_end_to_every_task(dag, rollback):
     assert (hours["train"], hours["plan"], hours["gated"]) == (12, 1, 0.1)
 
 
+def test_a_command_that_ends_in_sh_is_the_name_of_no_template(module, workspace, monkeypatch):
+    monkeypatch.setenv("RECPRUNE_WORKSPACE", str(workspace))
+    monkeypatch.setenv("RECPRUNE_COMMAND", "/opt/recprune.sh")
+    task = module.CommandOperator(task_id="sh", command="true\n", env={"RECPRUNE_DAY": "{{ day }}"})
+    task.render_template_fields({"day": "2024-01-01"})
+    assert task.env == {"RECPRUNE_COMMAND": "/opt/recprune.sh", "RECPRUNE_DAY": "2024-01-01"}
+
+
 @pytest.mark.parametrize(("code", "for_good"), [(2, True), (1, False), (12, False)])
 def test_wrong_use_is_not_tried_again(module, workspace, monkeypatch, code, for_good):
     from airflow.sdk.exceptions import AirflowException, AirflowFailException

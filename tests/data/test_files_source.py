@@ -160,3 +160,25 @@ def test_a_page_that_differs_from_its_checksum_breaks_off_with_a_sentence(worksp
     (workspace / "a.parquet").write_bytes(content[:at] + b"\x16" + content[at + 1 :])
     with pytest.raises(MissingDayError, match=r"a\.parquet cannot be read \(.*CRC checksum verification failed"):
         list(parquet().read(DAY))
+
+
+def json_files() -> FilesSource:
+    features = {name: FeatureSettings(type="string") for name in ("a", "b")}
+    schema = SchemaSettings(negative_sampling_rate=1.0, label="click", time="at", key=(), features=features)
+    return FilesSource(FilesSettings(path="logs/{day}/*", format="jsonl", first_day="2024-01-01"), schema)
+
+
+def test_a_column_that_no_line_of_json_has_is_missing_at_the_end(workspace: Path) -> None:
+    (workspace / "1").write_text('{"click": 1, "at": "x", "a": "1"}\n')
+    (workspace / "2").write_text('{"click": 1, "b": null}\n')
+    assert [(batch.rows.num_rows, batch.rows.schema.names) for batch in json_files().read(DAY)] == [
+        (1, ["click", "at", "a", "b"]),
+        (1, ["click", "at", "a", "b"]),
+        (0, ["click", "at", "a"]),
+    ]
+
+
+def test_a_column_that_some_lines_of_json_have_is_there(workspace: Path) -> None:
+    (workspace / "1").write_text('{"click": 1, "at": "x", "a": "1"}\n')
+    (workspace / "2").write_text('{"b": "1"}\n')
+    assert [batch.rows.num_rows for batch in json_files().read(DAY)] == [1, 1]
