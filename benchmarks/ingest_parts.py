@@ -46,7 +46,7 @@ def main() -> None:
             os.chdir(folder)
             shutil.copy(ROOT / "params.yaml", "params.yaml")
             for number in range(files):
-                write(number, rows // files, format_)
+                write(number, files, rows // files, format_)
             for cores in ([0, 1], [0]):
                 took = measure(format_, cores)
                 took["both"] = took["two parts"] + took["put together"]
@@ -60,10 +60,11 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def write(number: int, rows: int, format_: str) -> None:
-    """Write one file of a day, in order of time."""
+def write(number: int, files: int, rows: int, format_: str) -> None:
+    """Write one file of a day, which goes on in time from the one before."""
     draw = np.random.default_rng(number)
-    at = np.sort(draw.integers(0, 86_400_000_000, rows))
+    length = 86_400_000_000 // files
+    at = np.sort(draw.integers(number * length, (number + 1) * length, rows))
     frame = pl.DataFrame(
         {"request": [f"r{number}-{n}" for n in range(rows)], "click": (draw.random(rows) < 0.2).astype(np.int8)}
         | {name: draw.zipf(1.2, rows) % 100_000 for name in IDS}
