@@ -7,7 +7,8 @@ Set where Airflow's processes see it:
 - ``RECPRUNE_TIMEOUT_SCALE``: what the tasks' timeouts are multiplied by (default 1).
 - ``RECPRUNE_INGEST_PARTS``: how many tasks read a day's files before ``ingest``, at the same time (default 1: none, and
   ``ingest`` reads them itself).
-- ``RECPRUNE_INGEST_POOL``: Airflow's pool that says how many of these run at once, a slot each (default the pool of all
+- ``RECPRUNE_FEATURIZE_PARTS``: how many tasks code the features' ids before ``featurize`` (default 1: none).
+- ``RECPRUNE_PARTS_POOL``: Airflow's pool that says how many of these run at once, a slot each (default the pool of all
   other tasks).
 """
 
@@ -69,17 +70,17 @@ def timeout(hours: float) -> timedelta:
         ) from None
 
 
-def ingest_parts() -> int:
-    """Return how many tasks read a day's files before `ingest`; 1 means that `ingest` reads them itself.
+def parts_of(step: str) -> int:
+    """Return in how many parts a step is done beforehand; 1 means that it does all itself.
 
     Raises:
-        RuntimeError: `RECPRUNE_INGEST_PARTS` is no whole number from 1 to 1000.
+        RuntimeError: `RECPRUNE_INGEST_PARTS`, or that of another step, is no whole number from 1 to 1000.
     """
-    value = os.environ.get("RECPRUNE_INGEST_PARTS") or "1"
+    name = f"RECPRUNE_{step.upper()}_PARTS"
+    value = os.environ.get(name) or "1"
     if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= MOST_PARTS:
         raise RuntimeError(
-            f"RECPRUNE_INGEST_PARTS is {value!r}; so many tasks read a day's files: write a whole number from 1 to "
-            f"{MOST_PARTS}."
+            f"{name} is {value!r}; so many tasks do {step} in parts: write a whole number from 1 to {MOST_PARTS}."
         )
     return int(value)
 

@@ -11,7 +11,8 @@ command line does the work; this file imports nothing from recprune, which may l
 ``store`` and ``report`` run whatever the verdict. A failure (exit 1) stops the run; a verdict never does.
 
 Where ``RECPRUNE_INGEST_PARTS`` asks for it, ``ingest_part``, mapped to as many tasks between ``plan`` and ``ingest``,
-reads the day's files; ``ingest`` puts together what they found, and reads what a killed one left.
+reads the day's files; ``ingest`` puts together what they found, and reads what a killed one left. In the same way
+``featurize_part`` codes the ids of the features before ``featurize`` (``RECPRUNE_FEATURIZE_PARTS``).
 
 What to set where Airflow's processes see it: ``recprune_commands`` and ``recprune_alerts``, beside this file.
 """
@@ -28,7 +29,7 @@ from airflow.providers.standard.operators.python import BranchPythonOperator
 from airflow.sdk import DAG, BaseOperatorLink, CronDataIntervalTimetable, Param, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from recprune_alerts import failed, verdict
-from recprune_commands import BASE, CommandOperator, ingest_parts, timeout, workspace
+from recprune_commands import BASE, CommandOperator, parts_of, timeout, workspace
 
 # A run triggered through the API without a logical date has no data interval: it gets the last whole day, as
 # every other manual run does. Never `ds`: for a manual run that is the day on which someone clicked.
@@ -104,11 +105,10 @@ def label_delay_days(settings: Path) -> int:
 
 DELAY = label_delay_days(WORKSPACE / "params.yaml")
 DAY = _DAY.format(delay=DELAY)
-PARTS = ingest_parts()
 
 
-def next_task(verdict_file: Path, ways: dict[str, str]) -> str:
-    """Return the task to which a verdict leads.
+def next_task(verdict_file: Path, ways: dict[str, Any]) -> Any:
+    """Return the task, or tasks, to which a verdict leads.
 
     Raises:
         AirflowFailException: The file is missing, is not JSON, or holds another verdict.
@@ -125,13 +125,14 @@ def next_task(verdict_file: Path, ways: dict[str, str]) -> str:
     return ways[verdict]
 
 
-def after_validate(day: str) -> str:
-    """Lead a good day on to `featurize`, a quarantined one to `store`."""
+def after_validate(day: str) -> Any:
+    """Lead a good day on to `featurize`, and its parts where there are some; a quarantined one to `store`."""
     verdict_file = WORKSPACE / "reports" / day / "validation" / "verdict.json"
-    return next_task(verdict_file, {"good": "featurize", "quarantined": "store"})
+    good = "featurize" if PARTS["featurize"] == 1 else ["featurize_part", "featurize"]
+    return next_task(verdict_file, {"good": good, "quarantined": "store"})
 
 
-def after_gate(day: str) -> str:
+def after_gate(day: str) -> Any:
     """Lead a passed day to `promote`, a held one past it to `report`."""
     return next_task(WORKSPACE / "reports" / day / "gate.json", {"passed": "promote", "held": "report"})
 
@@ -178,24 +179,36 @@ def step(name: str, retries: int = 1, **options: Any) -> StepOperator:
     )
 
 
-def ingest_part(parts: int) -> Any:
-    """Return the task that is mapped to the parts of a day's files.
+PARTS = {name: parts_of(name) for name in ("ingest", "featurize")}
+_ABOUT_PARTS = {
+    "ingest": "Reads a part of the day's files, so that `ingest` need only put together what was found.",
+    "featurize": "Codes the ids of a part of the features, so that `featurize` need only put them together.",
+}
 
-    That a part fails is not told to anybody: `ingest` does it, and fails if it cannot be done.
+
+def in_parts(name: str) -> tuple[StepOperator, list[Any]]:
+    """Return the task that runs a step, and the one, mapped, that does parts of it before; none where nobody asked.
+
+    That a part fails stops nothing and is not told to anybody: the step does it, and fails if it cannot be done.
     """
-    given = {"RECPRUNE_DAY": DAY, "RECPRUNE_STEP": "ingest"}
-    return CommandOperator.partial(
-        task_id="ingest_part",
-        doc_md="Reads a part of the day's files, so that `ingest` need only put together what was found.",
+    if PARTS[name] == 1:
+        return step(name), []
+    given = {"RECPRUNE_DAY": DAY, "RECPRUNE_STEP": name}
+    part = CommandOperator.partial(
+        task_id=f"{name}_part",
+        doc_md=_ABOUT_PARTS[name],
         command=PART,
         map_index_template="{{ task.env['RECPRUNE_PART'] }}",
         retries=1,
         retry_delay=timedelta(seconds=30),
-        execution_timeout=timeout(HOURS["ingest"]),
-        pool=os.environ.get("RECPRUNE_INGEST_POOL") or "default_pool",
+        execution_timeout=timeout(HOURS[name]),
+        pool=os.environ.get("RECPRUNE_PARTS_POOL") or "default_pool",
         pool_slots=1,
         on_failure_callback=None,
-    ).expand(env=[{**given, "RECPRUNE_PART": f"{part}/{parts}"} for part in range(1, parts + 1)])
+    ).expand(env=[{**given, "RECPRUNE_PART": f"{number}/{PARTS[name]}"} for number in range(1, PARTS[name] + 1)])
+    whole = step(name, trigger_rule="all_done_min_one_success")  # what is before the parts must have succeeded
+    part >> whole
+    return whole, [part]
 
 
 def branch(name: str, about: str, way: Any) -> VerdictOperator:
@@ -243,18 +256,16 @@ with DAG(
     # A killed step resumes where it was, so one more try is safe. Not of `plan`: waiting brings no parent.
     plan = step("plan", retries=0)
     with group("data", "The day's rows, and whether they are good."):
-        # Parts that failed do not stop `ingest`, which reads what they left; a `plan` that failed does.
-        rule = "all_done_min_one_success" if PARTS > 1 else "all_success"
-        ingest, validate = step("ingest", trigger_rule=rule), step("validate")
-        if PARTS > 1:
-            plan >> ingest_part(PARTS) >> ingest
+        ingest, ingest_part = in_parts("ingest")
+        validate = step("validate")
         validated = branch(
             "validated",
             "Reads the verdict of `validate`: good goes on to `featurize`, quarantined goes to `store`.",
             after_validate,
         )
     with group("model", "What the day teaches, and what is pruned."):
-        featurize, train, prune = step("featurize"), step("train"), step("prune")
+        featurize, featurize_part = in_parts("featurize")
+        train, prune = step("train"), step("prune")
     with group("bundle", "What would serve, and whether it may."):
         export, evaluate, gate = step("export"), step("evaluate"), step("gate")
         gated = branch(
@@ -268,7 +279,8 @@ with DAG(
         promote = step("promote")
         report = step("report", trigger_rule="none_failed_min_one_success", on_success_callback=verdict)
 
-    plan >> ingest >> validate >> validated >> [featurize, store]
+    plan >> [*ingest_part, ingest]
+    ingest >> validate >> validated >> [*featurize_part, featurize, store]
     featurize >> train >> prune >> export >> evaluate >> gate >> [gated, store]
     # `gated` must not lead to `store`: Airflow never skips what a chosen branch can reach, so it would then
     # promote a held day.

@@ -372,36 +372,54 @@ def imported(node):
 
 
 @pytest.fixture(scope="module")
-def mapped(module):
-    """The DAG of days whose files four tasks read."""
+def in_parts(module):
+    """The DAG of days, two of whose steps four and two tasks do parts of."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RECPRUNE_WORKSPACE", str(module.WORKSPACE))
         with pytest.MonkeyPatch.context() as asked:
             asked.setenv("RECPRUNE_INGEST_PARTS", "4")
-            asked.setenv("RECPRUNE_INGEST_POOL", "readers")
-            dag = load().plan.dag
-        yield dag
+            asked.setenv("RECPRUNE_FEATURIZE_PARTS", "2")
+            asked.setenv("RECPRUNE_PARTS_POOL", "readers")
+            loaded = load()
+        yield loaded
 
 
-def test_parts_stand_between_plan_and_ingest_where_they_are_asked_for(mapped):
-    expected = {**EDGES, "plan": {"ingest", "ingest_part"}, "ingest_part": {"ingest"}}
-    assert {task.task_id: task.downstream_task_ids for task in mapped.tasks} == expected
-    task = mapped.get_task("ingest_part")
-    given = task.expand_input.value["env"]
-    assert [task.unmap({"env": each}).env["RECPRUNE_PART"] for each in given] == ["1/4", "2/4", "3/4", "4/4"]
+@pytest.fixture(scope="module")
+def mapped(in_parts):
+    return in_parts.plan.dag
+
+
+def given(task):
+    return task.expand_input.value["env"]
+
+
+def test_parts_stand_before_their_steps_where_they_are_asked_for(mapped):
+    parts = {"ingest_part": {"ingest"}, "featurize_part": {"featurize"}}
+    before = {"plan": {"ingest", "ingest_part"}, "validated": {"featurize", "featurize_part", "store"}}
+    assert {task.task_id: task.downstream_task_ids for task in mapped.tasks} == {**EDGES, **before, **parts}
+    numbers = {name: [each["RECPRUNE_PART"] for each in given(mapped.get_task(name))] for name in parts}
+    assert numbers == {"ingest_part": ["1/4", "2/4", "3/4", "4/4"], "featurize_part": ["1/2", "2/2"]}
+    assert all(mapped.get_task(name).doc_md for name in parts)
 
 
 def test_parts_run_at_once_in_a_pool_of_their_own_and_alert_nobody(mapped):
-    task = mapped.get_task("ingest_part")
-    assert (task.pool, task.pool_slots, task.retries) == ("readers", 1, 1)
-    assert not task.on_failure_callback
-    assert mapped.get_task("ingest").on_failure_callback
+    for name in ("ingest", "featurize"):
+        task = mapped.get_task(f"{name}_part")
+        assert (task.pool, task.pool_slots, task.retries) == ("readers", 1, 1)
+        assert not task.on_failure_callback
+        assert mapped.get_task(name).on_failure_callback
 
 
-def test_a_part_that_failed_does_not_stop_ingest_and_a_plan_that_failed_does(mapped):
+def test_a_part_that_failed_does_not_stop_its_step_and_what_is_before_both_does(mapped):
     rules = {task.task_id: task.trigger_rule.value for task in mapped.tasks}
-    assert rules["ingest"] == "all_done_min_one_success"
-    assert rules["ingest_part"] == "all_success"
+    assert rules["ingest"] == rules["featurize"] == "all_done_min_one_success"
+    assert rules["ingest_part"] == rules["featurize_part"] == "all_success"
+
+
+def test_a_good_day_goes_on_to_the_parts_and_a_quarantined_one_past_them(in_parts, workspace):
+    for verdict, following in (("good", ["featurize_part", "featurize"]), ("quarantined", "store")):
+        write_verdict(workspace / "reports/2024-01-06/validation/verdict.json", json.dumps({"verdict": verdict}))
+        assert in_parts.after_validate("2024-01-06") == following
 
 
 def test_the_command_line_of_a_part(mapped, tmp_path):
@@ -409,7 +427,7 @@ def test_the_command_line_of_a_part(mapped, tmp_path):
     recorder.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     recorder.chmod(0o755)
     task = mapped.get_task("ingest_part")
-    part = task.unmap({"env": task.expand_input.value["env"][1]})
+    part = task.unmap({"env": given(task)[1]})
     env = {**os.environ, **part.env, "RECPRUNE_COMMAND": str(recorder), "RECPRUNE_DAY": "2024-01-01"}
     told = ["run", "--day", "2024-01-01", "--only", "ingest", "--part", "2/4"]
     assert shell(part, env).stdout.splitlines() == told
@@ -417,11 +435,10 @@ def test_the_command_line_of_a_part(mapped, tmp_path):
 
 @pytest.mark.parametrize("value", ["0", "-1", "1001", "two", "1.5", "²"])
 def test_parts_are_a_whole_number(module, monkeypatch, value):
-    monkeypatch.setenv("RECPRUNE_INGEST_PARTS", value)
-    with pytest.raises(
-        RuntimeError, match=f"^RECPRUNE_INGEST_PARTS is '{value}'; .* a whole number from 1 to 1000\\.$"
-    ):
-        module.ingest_parts()
+    monkeypatch.setenv("RECPRUNE_FEATURIZE_PARTS", value)
+    told = f"^RECPRUNE_FEATURIZE_PARTS is '{value}'; .* a whole number from 1 to 1000\\.$"
+    with pytest.raises(RuntimeError, match=told):
+        module.parts_of("featurize")
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def run(
     *,
     part: Annotated[
         str | None,
-        typer.Option(help="With --only ingest: read this part of the day's files beforehand, as in 2/4; at any time."),
+        typer.Option(help="With --only ingest or featurize: do this part of it beforehand, as in 2/4; beside others."),
     ] = None,
 ) -> None:
     """Run a day, several days, or one step of a day.
@@ -37,7 +37,7 @@ def run(
     if only is not None and (day is None or only not in STEPS):
         raise SettingsError(f"--only {only} needs --day D and one of these steps: {', '.join(STEPS)}.")
     if part is not None and only is None:
-        raise SettingsError(f"--part {part} needs --only ingest.")
+        raise SettingsError(f"--part {part} needs --only ingest or --only featurize.")
     days = [day] if day else list(days_between(str(first), str(last)))
     if not days:
         raise SettingsError(f"--from {first} is after --to {last}; there is no day to run.")

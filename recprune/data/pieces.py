@@ -1,12 +1,8 @@
 """A day's files, each typed and checked by itself, wherever; put together, they are the day as if it was read at once.
 
-A piece lies under `scratch/DAY/ingest/`, named by all that its bytes depend on: the file as it is now, the settings,
-the code and the libraries. A file that changed, or another version of recprune, gives another name, and no piece yet.
+Each piece depends on its file as it is now; one that changed has no piece yet.
 """
 
-import hashlib
-import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,13 +17,13 @@ import polars as pl
 from recprune.data.accepted import LINE, PART_ROWS, Accepted, key_of, with_hash
 from recprune.data.ahead import ahead
 from recprune.data.events import Check, Checked, DayOfEvents, no_events, whole_aside
+from recprune.data.shelf import Shelf
 from recprune.data.sources.places import shown, version
 from recprune.data.sources.source import ByFile, Content, MissingDayError
-from recprune.environment import code_digest, environment
 from recprune.errors import DamagedArtefactError
-from recprune.files import SCRATCH, artefact, open_artefact, read_json, understood, write_json
+from recprune.files import understood
 
-_ASIDE, _TOGETHER = "aside.parquet", "together.json"
+_ASIDE = "aside.parquet"
 
 
 class _Rows:
@@ -100,8 +96,8 @@ class Pieces:
 
     def lacking(self, names: Sequence[str]) -> list[str]:
         """Return those of some files that have no piece and can have one: it is known when they change."""
-        paths = ((name, self._path(name)) for name in names)
-        return [name for name, path in paths if path is not None and not path.exists()]
+        pieces = ((name, self._piece(name)) for name in names)
+        return [name for name, piece in pieces if piece is not None and not self._shelf.has(piece)]
 
     def are_there(self, say: Callable[[str], None]) -> bool:
         """Say whether some file has a piece.
@@ -109,35 +105,25 @@ class Pieces:
         Args:
             say: is told if there are pieces, but none fits.
         """
-        made = sum(path.is_dir() for path in self._folder.glob("*"))
-        if made and not any(path is not None and path.exists() for path in map(self._path, self.names)):
+        made = self._shelf.count()
+        if made and not any(piece is not None and self._shelf.has(piece) for piece in map(self._piece, self.names)):
             say(
-                f"{made} pieces lie in {self._folder}, none of the files, settings and version of now; "
+                f"{made} pieces lie in {self._shelf.folder}, none of the files, settings and version of now; "
                 "the day is read here as a whole"
             )
             return False
         return made > 0
 
-    def make(self, name: str) -> Path:
-        """Read, type and check one file, and return its piece; whoever else makes it too makes the same.
+    def make(self, name: str) -> str:
+        """Read, type and check one file, and return the name of its piece.
 
         Raises:
             RecpruneError: the file cannot be read here, or changes meanwhile.
         """
-        path = self._path(name)
-        aside = self._folder / f".{path.name if path else 'unknown'}-{uuid4().hex[:8]}"
-        told: dict[str, Any] = {}
-        with artefact(aside, "piece", str(self.day), told) as folder:
+        piece, told = self._piece(name) or f"unknown-{uuid4().hex[:8]}", dict[str, Any]()
+        with self._shelf.make(piece, told) as folder:
             told |= self._write(name, folder)
-        if path is None:
-            return aside
-        try:
-            aside.rename(path)
-        except OSError:
-            if not path.exists():
-                raise
-            shutil.rmtree(aside)
-        return path
+        return piece
 
     def put_together(self, folder: Path, say: Callable[[str], None]) -> DayOfEvents:
         """Write the accepted rows of all files to a folder, each key once and in order of time.
@@ -151,10 +137,10 @@ class Pieces:
         """
         schema, missing = self.source.schema(), None
         accepted, seen, found = Accepted(no_events(schema), schema.key, folder), Checked(), Content()
-        paths = [self._path(name) for name in self.names]
-        self._tell_missing(paths, say)
-        for name, path in zip(self.names, paths, strict=True):
-            piece = self._open(name, path, say)
+        there = [self._piece(name) for name in self.names]
+        self._tell_missing(there, say)
+        for name, its in zip(self.names, there, strict=True):
+            piece = self._open(name, its, say)
             self._together.append(piece.path.name)
             after = found.rows if self.source.counts_on else 0
             for rows in ahead(piece.rows()):
@@ -170,15 +156,11 @@ class Pieces:
 
     def are_together(self) -> bool:
         """Say whether the day was put together from the files as they are now."""
-        note = self._folder / _TOGETHER
-        return note.exists() and read_json(note) == [path.name if path else "" for path in map(self._path, self.names)]
+        return self._shelf.are_together([self._piece(name) or "" for name in self.names])
 
     def clear(self) -> None:
         """Remove all pieces; of those that were put together, remember which."""
-        if any(self._folder.glob("*")):
-            shutil.rmtree(self._folder, ignore_errors=True)
-            if self._together:
-                write_json(self._folder / _TOGETHER, self._together)
+        self._shelf.clear(self._together)
 
     def _write(self, name: str, folder: Path) -> dict[str, Any]:
         schema, missing = self.source.schema(), []
@@ -202,18 +184,18 @@ class Pieces:
     def _check(self) -> Check:
         return Check(self.source.schema(), self.day, self.source.text)
 
-    def _open(self, name: str, path: Path | None, say: Callable[[str], None]) -> Piece:
-        if path is None or not path.exists():
+    def _open(self, name: str, piece: str | None, say: Callable[[str], None]) -> Piece:
+        if piece is None or not self._shelf.has(piece):
             return self._read(self.make(name))
         try:
-            return self._read(path)
+            return self._read(piece)
         except DamagedArtefactError as error:
             say(f"{error}; {shown(name)} is read again")
-            shutil.rmtree(path)
+            self._shelf.remove(piece)
             return self._read(self.make(name))
 
-    def _read(self, path: Path) -> Piece:
-        told = open_artefact(path, "piece", str(self.day))
+    def _read(self, piece: str) -> Piece:
+        path, told = self._shelf.open(piece)
         with understood(path):
             seen = Checked(
                 aside=[pl.read_parquet(path / _ASIDE)],
@@ -235,33 +217,28 @@ class Pieces:
             self._check.batches([last], seen, accepted)
         return None
 
-    def _tell_missing(self, paths: Sequence[Path | None], say: Callable[[str], None]) -> None:
-        left = [name for name, path in zip(self.names, paths, strict=True) if path is None or not path.exists()]
+    def _tell_missing(self, there: Sequence[str | None], say: Callable[[str], None]) -> None:
+        pieces = zip(self.names, there, strict=True)
+        left = [name for name, piece in pieces if piece is None or not self._shelf.has(piece)]
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             say(
-                f"{len(left)} of {len(paths)} files have no piece, or changed since it was made, and are read here: "
+                f"{len(left)} of {len(there)} files have no piece, or changed since it was made, and are read here: "
                 f"{shown(left[0])}{more}"
             )
 
     @property
-    def _folder(self) -> Path:
-        return SCRATCH / str(self.day) / "ingest"
+    def _shelf(self) -> Shelf:
+        return Shelf(str(self.day), "ingest")
 
-    @cached_property
-    def _depends(self) -> str:
-        on = [self.source.name, self.source.reading, self.source.schema().to_json(), f"{self.day}"]
-        return json.dumps([*on, environment(1)["libraries_digest"], code_digest()])
-
-    def _path(self, name: str) -> Path | None:
-        """Return where the piece of a file lies; None if it cannot be told whether the file changes."""
+    def _piece(self, name: str) -> str | None:
+        """Return the name of a file's piece; None if it cannot be told whether the file changes."""
         try:
             now = version(name, anywhere=True)
         except OSError:  # whoever reads it says why
             return None
-        if now is None:
-            return None
-        return self._folder / hashlib.sha256(f"{self._depends}\0{name}\0{now}".encode()).hexdigest()[:32]
+        source = self.source
+        return now and self._shelf.name([source.name, source.reading, source.schema().to_json(), name, now])
 
 
 def _add(seen: Checked, piece: Checked, after: int) -> None:

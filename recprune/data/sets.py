@@ -63,6 +63,10 @@ class Bounds:
         return slice(first - start, last - start)
 
 
+GrownFeature = tuple[int, NDArray[np.int32]]
+"""Embedding rows of a feature after a day; those that have another id than before (n, 2), as in `Grown`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grown:
     """What a day did to a vocabulary."""
@@ -96,7 +100,7 @@ def write_sets(folder: Path, rows: DayRows, tail: int) -> None:
             start += frame.height
 
         def write_ids_of(name: str) -> None:
-            for block in _blocks(aside, "before" if name == "score" else "after", schema, bounds, name):
+            for block in _blocks(aside, 0 if name == "score" else 1, schema, bounds, name):
                 sets[name].add({"ids": block})
 
         with ThreadPoolExecutor() as pool:
@@ -109,52 +113,76 @@ def _columns(schema: Schema) -> list[str]:
     return [*(feature.name for feature in schema.numeric), "label", "row_hash", *weight]
 
 
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """What the embedding rows of a day's ids depend on."""
+
+    rows: DayRows
+    known: StoredVocabulary
+    """The vocabulary before."""
+    rule: Admission
+    tail: int
+    """Rows that are held back."""
+
+    def feature(self, number: int, ids: Path, codes: Path) -> GrownFeature:
+        """Learn the ids of one feature and write the embedding row of each of its rows, before and after.
+
+        Args:
+            number: of the feature.
+            ids: folder of the vocabulary after the day.
+            codes: folder of the rows.
+        """
+        feature = self.rows.today.schema.categorical[number]
+        column, before = self.rows.coded(feature), self.known.table(feature)
+        learned = learn_ids(before, column.ids, column.counts(0, self.rows.whole - self.tail), self.rule)
+        for name, of_ids in zip(code_files(number), (learned.before, learned.after), strict=True):
+            column.rows(of_ids, feature.most).tofile(codes / name)
+        write_ids(learned.table, ids / ids_file(number))
+        new = taken_over(before, learned.table)
+        return size_of(learned.table), np.stack([np.full_like(new, number), new], axis=1)
+
+
 def code_ids(
     folders: tuple[Path, Path],
-    rows: DayRows,
-    known: StoredVocabulary,
-    rule: Admission,
-    tail: int,
+    coding: Coding,
+    beforehand: Callable[[int, Path, Path], GrownFeature | None],
     progress: Callable[[int], None],
 ) -> Grown:
     """Learn the ids of a day and write the embedding row of each of its rows, a file a feature.
 
     Args:
         folders: of the vocabulary after the day, and of the sets.
-        rows: of the day.
-        known: the vocabulary before.
-        rule: of admission.
-        tail: rows that are held back.
+        coding: of the day.
+        beforehand: does what `Coding.feature` does if that was done before, or returns None.
         progress: called with the features that are done.
     """
-    features, learned_rows, aside = rows.today.schema.categorical, rows.whole - tail, folders[1] / _CODES
+    ids, aside = folders[0], folders[1] / _CODES
     aside.mkdir()
 
-    def one(number: int) -> tuple[int, NDArray[np.int32]]:
-        feature = features[number]
-        column, before = rows.coded(feature), known.table(feature)
-        learned = learn_ids(before, column.ids, column.counts(0, learned_rows), rule)
-        column.rows(learned.before, feature.most).tofile(aside / f"before.{number}")
-        column.rows(learned.after, feature.most).tofile(aside / f"after.{number}")
-        write_ids(learned.table, folders[0] / ids_file(number))
-        new = taken_over(before, learned.table)
-        return size_of(learned.table), np.stack([np.full_like(new, number), new], axis=1)
+    def one(number: int) -> GrownFeature:
+        return beforehand(number, ids, aside) or coding.feature(number, ids, aside)
 
     sizes, new = [], [np.zeros((0, 2), np.int32)]
     with ThreadPoolExecutor(max_workers=min(_AT_ONCE, os.cpu_count() or 1)) as pool:
-        for number, (size, rows_of_others) in enumerate(pool.map(one, range(len(features)))):
+        numbers = range(len(coding.rows.today.schema.categorical))
+        for number, (size, rows_of_others) in enumerate(pool.map(one, numbers)):
             sizes.append(size)
             new.append(rows_of_others)
             progress(number + 1)
     return Grown(sizes, np.concatenate(new))
 
 
-def _blocks(aside: Path, which: str, schema: Schema, bounds: Bounds, name: str) -> Iterator[NDArray[np.int32]]:
+def code_files(number: int) -> tuple[str, str]:
+    """Return the names of the files with the embedding rows of a feature, before the day and after it."""
+    return f"before.{number}", f"after.{number}"
+
+
+def _blocks(aside: Path, which: int, schema: Schema, bounds: Bounds, name: str) -> Iterator[NDArray[np.int32]]:
     """Yield the embedding rows of a set (n, C), block by block."""
     whole: slice = getattr(bounds, name)
     for start in range(whole.start, whole.stop, _BLOCK):
         stop = min(start + _BLOCK, whole.stop)
-        columns = [_piece(aside / f"{which}.{i}", start, stop, f.most) for i, f in enumerate(schema.categorical)]
+        columns = [_piece(aside / code_files(i)[which], start, stop, f.most) for i, f in enumerate(schema.categorical)]
         block = np.concatenate(columns, axis=1) if columns else np.zeros((stop - start, 0), np.int32)
         yield block[bounds.chosen(name, start, stop)]
 

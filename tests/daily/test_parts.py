@@ -79,9 +79,12 @@ def test_outside_a_workspace_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--day", D2, "--part", "1/2"], "--part 1/2 needs --only ingest."),
-        (["--from", D1, "--to", D2, "--part", "1/2"], "--part 1/2 needs --only ingest."),
-        (["--day", D2, "--only", "train", "--part", "1/2"], "--part 1/2: train is not done in parts; ingest is."),
+        (["--day", D2, "--part", "1/2"], "--part 1/2 needs --only ingest or --only featurize."),
+        (["--from", D1, "--to", D2, "--part", "1/2"], "--part 1/2 needs --only ingest or --only featurize."),
+        (
+            ["--day", D2, "--only", "train", "--part", "1/2"],
+            "--part 1/2: train is not done in parts; ingest and featurize are.",
+        ),
     ],
 )
 def test_the_command_line_refuses_parts_of_anything_else(lines: Lines, arguments: list[str], told: str) -> None:
