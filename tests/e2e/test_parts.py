@@ -1,4 +1,4 @@
-"""A day of several files: read at once, by four mapped tasks of a real Airflow, and by parts of which one is killed."""
+"""A day of several files: done at once, by four mapped tasks of a real Airflow, and by parts of which one is killed."""
 
 import csv
 import fcntl
@@ -19,7 +19,7 @@ from tests.e2e.workspaces import digests, make_workspace, recprune
 pytestmark = pytest.mark.e2e
 
 DAY, FILES = "2024-05-01", 6
-OTHERS = "validate|validated|featurize|train|prune|export|evaluate|gate|gated|store|promote|report"
+OTHERS = "train|prune|export|evaluate|gate|gated|store|promote|report"
 """Tasks that are only marked."""
 ONLY = ("run", "--day", DAY, "--only")
 
@@ -42,20 +42,26 @@ def folder(tmp_path_factory):
 def workspace(folder):
     """A workspace whose day is about to be run."""
     files = {"path": str(folder / "{day}-*.csv"), "format": "csv", "first_day": DAY}
-    return make_workspace(folder / "w", ingest={"source": "files", "files": files}, schema=SCHEMA)
+    schema = SCHEMA | {"features": SCHEMA["features"] | {"id": {"type": "string"}}}
+    return make_workspace(folder / "w", ingest={"source": "files", "files": files}, schema=schema)
 
 
 @pytest.fixture(scope="module")
 def at_once(folder, workspace):
     """What the day comes to without parts."""
     path = shutil.copytree(workspace, folder / "at once", symlinks=True)
-    recprune(*ONLY, "plan", cwd=path)
-    recprune(*ONLY, "ingest", cwd=path)
+    for step in ("plan", "ingest", "validate", "featurize"):
+        recprune(*ONLY, step, cwd=path)
     return data(path)
 
 
-def data(path):
-    return digests(path, lambda name: name.startswith(("data/events", "data/rejected")))
+def data(path, *folders):
+    """Return the digests of what was read, and of what it was coded to."""
+    return digests(path, lambda name: name.startswith(folders or ("data", "vocab")))
+
+
+def read_only(found):
+    return {name: digest for name, digest in found.items() if not name.startswith(("data/features", "vocab"))}
 
 
 def test_four_mapped_tasks_give_the_same_bytes_as_one(workspace, at_once, folder):
@@ -63,13 +69,14 @@ def test_four_mapped_tasks_give_the_same_bytes_as_one(workspace, at_once, folder
     told = airflow(folder / "home", path, "dags", "test", "recprune_daily", "--mark-success-pattern", f"^({OTHERS})$",
                    "--conf", f'{{"day": "{DAY}"}}')  # fmt: skip
     assert data(path) == at_once, told
+    coded = [f"{DAY} featurize {part}/4: 1 of 3 features of ids; 1 were coded now." for part in (1, 2, 3)]
     done = [
         f"{DAY} ingest {part}/4: {files} of 6 files; {files} were read now."
         for part, files in enumerate((2, 2, 1, 1), 1)
     ]
-    assert [line for line in done if line not in told] == []
+    assert [line for line in (*done, *coded) if line not in told] == []
     assert "have no piece" not in told
-    assert not any((path / "scratch" / DAY / "ingest").glob("*/"))
+    assert not any((path / "scratch" / DAY).glob("*/*/"))
 
 
 def airflow(home, workspace, *command):
@@ -82,6 +89,7 @@ def airflow(home, workspace, *command):
         "RECPRUNE_WORKSPACE": str(workspace),
         "RECPRUNE_COMMAND": str(Path(sys.executable).with_name("recprune")),
         "RECPRUNE_INGEST_PARTS": "4",
+        "RECPRUNE_FEATURIZE_PARTS": "4",
     }
     for arguments in (["db", "migrate"], command):
         done = subprocess.run(
@@ -112,5 +120,5 @@ def test_parts_work_at_the_same_time_and_what_a_killed_one_left_is_read_by_inges
     assert killed.returncode == -signal.SIGKILL
     assert f"{DAY} ingest 2/2: 3 of 6 files; 3 were read now.\n" in told
     told = recprune(*ONLY, "ingest", cwd=path)
-    assert data(path) == at_once
+    assert data(path, "data/events", "data/rejected") == read_only(at_once)
     assert f"3 of 6 files have no piece, or changed since it was made, and are read here: {folder}/{DAY}-0.csv" in told
