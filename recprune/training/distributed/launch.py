@@ -89,8 +89,7 @@ def launch(folder: Path, processes: int) -> None:
         SettingsError: they cannot be divided among the hosts.
         RecpruneError: they failed more than `RESTARTS` times, or the hosts did not meet.
     """
-    config = configuration(processes)
-    config.logs_specs = DefaultLogsSpecs(str(folder / "logs"))  # else they would stay behind in /tmp
+    config = configuration(processes, folder / "logs")
     try:
         with _own_signals():
             elastic_launch(config, sys.executable)("-m", _WORKER, str(folder), str(os.getpid()))
@@ -111,8 +110,12 @@ def launch(folder: Path, processes: int) -> None:
         ) from None
 
 
-def configuration(processes: int) -> LaunchConfig:
+def configuration(processes: int, logs: Path) -> LaunchConfig:
     """Return how processes are started: all on this machine, or a part of them on each of several hosts.
+
+    Args:
+        processes: on all hosts together.
+        logs: folder for what the launcher would leave behind elsewhere.
 
     Raises:
         SettingsError: `RECPRUNE_HOSTS` or `RECPRUNE_RENDEZVOUS` does not fit.
@@ -130,7 +133,7 @@ def configuration(processes: int) -> LaunchConfig:
         )
     common: dict[str, Any] = {
         "min_nodes": hosts, "max_nodes": hosts, "nproc_per_node": processes // hosts, "run_id": RUN,
-        "max_restarts": RESTARTS,
+        "max_restarts": RESTARTS, "logs_specs": DefaultLogsSpecs(str(logs)),
     }  # fmt: skip
     if hosts > 1:
         return LaunchConfig(**common, rdzv_backend="c10d", rdzv_endpoint=meeting, rdzv_configs={"is_host": True})

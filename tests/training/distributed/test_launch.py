@@ -175,11 +175,11 @@ def test_hosts_that_do_not_fit_are_refused(
     monkeypatch.setenv(HOSTS, hosts)
     monkeypatch.setenv(MEETING, meeting)
     with pytest.raises(SettingsError, match=f"^{re.escape(told)}"):
-        configuration(3)
+        configuration(3, Path("logs"))
 
 
 def test_processes_of_one_machine_listen_to_nobody_else() -> None:
-    config = configuration(2)
+    config = configuration(2, Path("logs"))
     handler = launch._Loopback(RendezvousParameters(config.rdzv_backend, "", RUN, 1, 1))
     listening = [each for each in psutil.Process().net_connections("tcp") if each.status == psutil.CONN_LISTEN]
     assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
