@@ -28,6 +28,7 @@ ELSEWHERE = {
     "recprune plan-late": "tests/e2e/test_again.py::"
     "test_a_day_that_its_source_amended_is_priced_and_marked_until_something_is_chosen",
     "recprune backtest": "tests/e2e/test_backtest.py::test_a_back_test_shows_and_writes_its_result",
+    "distributed.md": "tests/training/distributed/test_launch.py::test_processes_of_several_hosts_learn_together",
     "bad-morning.md": "tests/e2e/test_bad_morning.py::test_the_page_shows_what_the_operator_saw",
     "sources/your-own.md": "tests/e2e/test_sources.py::test_your_own_file",
     "sources/": "tests/e2e/test_sources.py::test_the_page_of_a_data_set",

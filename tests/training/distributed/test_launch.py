@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from recprune.training.distributed.launch import HOSTS, MEETING, RUN, configurat
 from recprune.training.distributed.task import Task, read_learned
 from recprune.training.incremental import learn
 from recprune.training.midway import Checkpoints
+from tests.documentation import DOCS, commands
 from tests.networks import TRAIN, events_for, line_of, same, shape_of
 from tests.training.distributed.groups import in_group
 from tests.training.distributed.test_passes import assert_close
@@ -54,13 +56,14 @@ def settings(processes: int, minutes: float = 0) -> TrainSettings:
 
 
 def kill_a_worker_once_there_is_a_checkpoint() -> None:
-    this, until = psutil.Process(), time.monotonic() + 60
-    while time.monotonic() < until:
-        workers = [each for each in this.children() if "distributed.worker" in " ".join(each.cmdline())]
-        if workers and list(FOLDER.glob("served.[01]/manifest.json")):
-            workers[-1].send_signal(signal.SIGKILL)
-            return
+    until = time.monotonic() + 60
+    while not list(FOLDER.glob("served.[01]/manifest.json")) and time.monotonic() < until:
         time.sleep(0.01)
+    for process in psutil.Process().children():
+        with suppress(psutil.Error):
+            if "recprune.training.distributed.worker" in process.cmdline():
+                process.send_signal(signal.SIGKILL)
+                return
 
 
 def test_after_the_death_of_a_process_the_group_goes_on_to_the_bytes_of_an_undisturbed_one(
@@ -122,11 +125,9 @@ def test_processes_of_several_hosts_learn_together(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(HOSTS, "2")
     monkeypatch.setenv(MEETING, place)
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    torchrun = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend",
-        "c10d", "--rdzv-endpoint", place, "--rdzv-id", RUN, "--rdzv-conf", "is_host=0,read_timeout=60",
-        "--local-addr", "localhost", "-m", "recprune.training.distributed.worker",
-    ]  # fmt: skip
+    (shown,) = [line for line in commands(DOCS / "distributed.md") if line.startswith("torchrun ")]
+    words = shown.replace("trainer-0:29400", place).replace("--nproc-per-node 2", "--nproc-per-node 1").split()
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--local-addr", "localhost", *words[1:]]
     lines = {"served": served()}
     with subprocess.Popen(torchrun, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as other:
         try:
