@@ -15,6 +15,7 @@ from recprune.gating.pool import Pool
 from recprune.metrics.scores import entropy
 from recprune.metrics.sums import ALL, read_sums
 from recprune.serving.scorer import Scorer
+from recprune.steps import evaluate as step
 from tests.steps.chain import (
     FIRST,
     GENESIS,
@@ -44,6 +45,20 @@ def pool(day: str = FIRST) -> pl.DataFrame:
 def scored(rows: pl.DataFrame, bundle: str) -> np.ndarray:
     scorer = Scorer(Path(f"bundles/{bundle}"))
     return scorer.score({i["name"]: rows[i["name"]].to_numpy() for i in scorer.manifest["inputs"]}).astype(float)
+
+
+@pytest.mark.usefixtures("evaluated")
+@pytest.mark.parametrize("part", [1, 7, 100])
+def test_a_day_that_is_scored_in_parts_has_the_same_numbers(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To rounding in their last bit where a part is a single row, which another kernel computes."""
+    before, pooled = read_json(REPORT), pool()
+    monkeypatch.setattr(step, "PART", part)
+    evaluate_day(small())
+    again = read_json(REPORT)
+    for kind in ("next_day", "tail"):
+        for metric in ("ne", "auc", "calibration"):
+            assert again[kind][metric] == pytest.approx(before[kind][metric], rel=1e-6)
+    assert pool()["champion"].to_numpy() == pytest.approx(pooled["champion"].to_numpy(), rel=1e-5)
 
 
 @pytest.mark.usefixtures("evaluated")
