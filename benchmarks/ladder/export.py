@@ -38,7 +38,7 @@ PARTS = {
         "times of calls, beside the dense export": ("delivered.compare",),
     },
     "evaluate": {
-        "bundles read, checked and loaded": ("scorer.__init__",),
+        "bundles read, checked and loaded": ("evaluate._opened",),
         "events, features and scores read": (
             "evaluate._counted", "partition.open_partition", "files.open_artefact < evaluate.evaluate",
         ),

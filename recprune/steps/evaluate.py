@@ -53,8 +53,7 @@ def evaluate(
     pooled: Path,
 ) -> None:
     """Write the metrics of both bundles, the measured latencies, and the scores that rules may pool."""
-    with ThreadPoolExecutor() as pool:
-        ours, theirs = pool.map(Scorer, (bundle, champion))
+    ours, theirs = _opened(bundle, champion)
     partition = open_partition(events, day)
     rows, held_back = _counted(partition, open_artefact(features, "features", day)["tail_rows"])
     open_artefact(next_day, "scores", day)
@@ -97,6 +96,13 @@ def evaluate(
     few = next(_parts(partition)).head(max(settings.evaluate.batches, default=0))
     columns_each = {"candidate": columns_of(ours, few), "champion": columns_of(theirs, few)}
     write_json(measurements, _measured(day, bundle, champion, ours, theirs, columns_each, settings.evaluate))
+
+
+def _opened(bundle: Path, champion: Path) -> tuple[Scorer, Scorer]:
+    """Check and load both bundles, side by side."""
+    with ThreadPoolExecutor() as pool:
+        ours, theirs = pool.map(Scorer, (bundle, champion))
+    return ours, theirs
 
 
 def _counted(partition: Partition, tail_rows: int) -> tuple[pl.DataFrame, int]:
