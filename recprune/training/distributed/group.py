@@ -6,6 +6,7 @@ Every method is called by all processes of the group, in the same order.
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 LOOPBACK = "127.0.0.1"
+
+MEET_SECONDS = 90.0
+"""How long a process tries to reach the others before it ends, and the launcher starts all of them again.
+
+Now and then two processes of gloo (torch 2.13) wait for one another's connection, when one of an earlier group has died;
+its own timeout is five times that of a message.
+"""
 
 
 class Group:
@@ -99,9 +107,18 @@ def joined(leads: bool) -> Iterator[Group]:
     """
     if os.environ.get("MASTER_ADDR") == LOOPBACK:  # all on this machine: nobody else is to hear of it
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
+    watch = threading.Timer(MEET_SECONDS, _give_up)
+    watch.daemon = True
+    watch.start()
     dist.init_process_group("gloo")
+    watch.cancel()
     yield elect(leads)
     dist.destroy_process_group()  # not after an error: it would wait for messages that never come
+
+
+def _give_up() -> None:
+    print(f"train: a process did not reach the others within {MEET_SECONDS:g} s", flush=True)  # noqa: T201
+    os._exit(os.EX_TEMPFAIL)
 
 
 def elect(leads: bool) -> Group:

@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -57,3 +60,15 @@ def test_processes_that_do_not_compute_alike_are_refused_by_all() -> None:
         with pytest.raises(RecpruneError, match=f"^{re.escape(told)}$"):
             raise error
     assert in_group(2, alike, 7) == [None, None]
+
+
+def test_a_process_that_reaches_nobody_ends_so_that_all_are_started_again() -> None:
+    code = (
+        "from recprune.training.distributed import group; group.MEET_SECONDS = 0.5\nwith group.joined(leads=True): pass"
+    )
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr
+    assert "train: a process did not reach the others within 0.5 s" in done.stdout
