@@ -21,7 +21,7 @@ LOOPBACK = "127.0.0.1"
 MEET_SECONDS = 90.0
 """How long a process tries to reach the others before it ends, and the launcher starts all of them again.
 
-Now and then two processes of gloo (torch 2.13) wait for one another's connection, when one of an earlier group has died;
+Now and then two processes of gloo (torch 2.13) wait for one another, when one of an earlier group has died;
 its own timeout is five times that of a message.
 """
 
