@@ -24,6 +24,7 @@ from benchmarks.ladder.networks import CARDINALITIES, NUMBERS, WIDTH, ZIPF, netw
 from benchmarks.ladder.table import measure, work
 from recprune.data.features import FeatureSet
 from recprune.data.schema import Schema
+from recprune.environment import environment
 from recprune.files import artefact, open_artefact, write_json
 from recprune.gating.pool import Pool
 from recprune.model.checkpoint import save_lines
@@ -164,7 +165,7 @@ def lines(folder: str) -> None:
             grow_rows(line, about["sizes"], number)
             if number:
                 learn(line, some, settings.train, 2)
-        state = {"finite": True, "new_line": False}
+        state = {"finite": True, "new_line": False, "environment": environment(settings.train.threads)}
         save_lines(Path("models", day, "pruned"), day, made, state)
     _write_scores(DAY)
     Pool.empty().write(Path("scores", FIRST, "pooled"), FIRST)

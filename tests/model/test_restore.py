@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 import torch
 
+from recprune.data.ids import Admission
 from recprune.data.schema import Schema, ids
 from recprune.data.vocabulary import Vocabulary
 from recprune.errors import DamagedArtefactError
@@ -22,7 +23,7 @@ def vocabulary(words: str, numbers: list[int]) -> Vocabulary:
     found = Vocabulary.empty(SCHEMA)
     for n in range(max(len(words), len(numbers))):
         word, number = words[min(n, len(words) - 1)], numbers[min(n, len(numbers) - 1)]
-        found = found.learn(pl.DataFrame({"c0": [word], "c1": [number]}), min_count=1)
+        found = found.learn(pl.DataFrame({"c0": [word], "c1": [number]}), Admission(1))
     return found
 
 
