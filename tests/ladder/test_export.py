@@ -34,7 +34,7 @@ def test_both_steps_are_timed_and_taken_apart(place: Place) -> None:
     rows = {row.what: row for row in export.both(place, "wide&deep", turns=1)}
     whole = rows["wide&deep: export and evaluate: seconds"]
     assert whole.goal == "≤ 10"
-    assert whole.ratio == pytest.approx(10 / whole.ours)
+    assert whole.reached is (whole.ours <= 10)
     for step in export.STEPS:
         assert rows[f"wide&deep: {step}: peak memory, MB"].ours > 50
         parts = {what: row.ours for what, row in rows.items() if f"{step}, of it" in what}
