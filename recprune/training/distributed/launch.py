@@ -148,12 +148,6 @@ class _Loopback(RendezvousHandler):
 
     def __init__(self, parameters: RendezvousParameters) -> None:
         self._run = parameters.run_id
-        listening = socket.create_server((LOOPBACK, 0))
-        port = listening.getsockname()[1]
-        self._store = TCPStore(
-            LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach()
-        )
-        self._place = RendezvousStoreInfo(LOOPBACK, port)
 
     def get_backend(self) -> str:
         """Name it."""
@@ -165,8 +159,14 @@ class _Loopback(RendezvousHandler):
         return True
 
     def next_rendezvous(self) -> RendezvousInfo:
-        """Return the place; this machine is the only one."""
-        return RendezvousInfo(PrefixStore(self._run, self._store), 0, 1, self._place)
+        """Return a place, a fresh one for each start of the processes; this machine is the only one."""
+        listening = socket.create_server((LOOPBACK, 0))
+        port = listening.getsockname()[1]
+        self._store = TCPStore(
+            LOOPBACK, port, is_master=True, wait_for_workers=False, master_listen_fd=listening.detach()
+        )
+        place = RendezvousStoreInfo(LOOPBACK, port)
+        return RendezvousInfo(PrefixStore(self._run, self._store), 0, 1, place)
 
     def is_closed(self) -> bool:
         """Say that it is open."""

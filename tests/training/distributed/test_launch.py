@@ -182,6 +182,7 @@ def test_hosts_that_do_not_fit_are_refused(
 def test_processes_of_one_machine_listen_to_nobody_else() -> None:
     config = configuration(2, Path("logs"))
     handler = launch._Loopback(RendezvousParameters(config.rdzv_backend, "", RUN, 1, 1))
+    place = handler.next_rendezvous().bootstrap_store_info
     listening = [each for each in psutil.Process().net_connections("tcp") if each.status == psutil.CONN_LISTEN]
     assert {each.laddr.ip for each in listening} == {"127.0.0.1"}
-    assert handler.next_rendezvous().bootstrap_store_info.master_port in {each.laddr.port for each in listening}
+    assert place.master_port in {each.laddr.port for each in listening}
