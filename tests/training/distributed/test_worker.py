@@ -1,3 +1,4 @@
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_every_line_learns_and_what_is_done_is_not_done_again(capfd: pytest.Capt
     assert "goes on" not in capfd.readouterr().out
 
 
-def test_a_checkpoint_of_two_processes_goes_on_in_two_in_one_and_in_three(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_in_three(capfd: pytest.CaptureFixture[str]) -> None:
     lines = {"served": two_lines()["served"]}
     events = prepare(lines)
     assert in_group(2, member) == [None, None]
@@ -97,7 +98,13 @@ def test_a_checkpoint_of_two_processes_goes_on_in_two_in_one_and_in_three(capfd:
     assert [type(found) for found in in_group(2, member, 40)] == [StoppedError] * 2
     kept = {path.name: path for path in FOLDER.glob("served.[01]")}
     assert kept
+    shutil.copytree(FOLDER, "kept")
     capfd.readouterr()
+    assert in_group(3, member) == [None, None, None]
+    assert "served goes on after batch" in capfd.readouterr().out
+    assert_close(learned("served"), undisturbed)
+    shutil.rmtree(FOLDER)
+    shutil.copytree("kept", FOLDER)
     alone, said = lines["served"].copy(), list[str]()
     one = checkpoints(said)
     learn(alone, events, TRAIN, 5, kept=one.of("served"))
