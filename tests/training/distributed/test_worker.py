@@ -74,7 +74,7 @@ def learned(name: str) -> Line:
     return found
 
 
-def test_every_line_learns_and_what_is_done_is_not_done_again(capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_line_learns_and_what_is_done_is_not_done_again() -> None:
     events = prepare(two_lines(), minutes=0)
     assert in_group(2, member) == [None, None]
     for name, line in two_lines().items():
@@ -84,10 +84,9 @@ def test_every_line_learns_and_what_is_done_is_not_done_again(capfd: pytest.Capt
     before = {path: path.stat().st_mtime_ns for path in FOLDER.glob("*.done/*")}
     assert in_group(3, member) == [None, None, None]
     assert {path: path.stat().st_mtime_ns for path in FOLDER.glob("*.done/*")} == before
-    assert "goes on" not in capfd.readouterr().out
 
 
-def test_a_checkpoint_of_two_processes_goes_on_in_one_and_in_three(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_of_two_processes_goes_on_in_one_and_in_three() -> None:
     lines = {"served": two_lines()["served"]}
     events = prepare(lines)
     assert in_group(2, member) == [None, None]
@@ -99,9 +98,8 @@ def test_a_checkpoint_of_two_processes_goes_on_in_one_and_in_three(capfd: pytest
     kept = {path.name: path for path in FOLDER.glob("served.[01]")}
     assert kept
     shutil.copytree(FOLDER, "kept")
-    capfd.readouterr()
-    assert in_group(3, member) == [None, None, None]
-    assert "served goes on after batch" in capfd.readouterr().out
+    steps = -(-ROWS // TRAIN.batch)  # as many as the pass has from its beginning: it would be ended in the last one
+    assert in_group(3, member, steps) == [None, None, None]
     assert_close(learned("served"), undisturbed)
     shutil.rmtree(FOLDER)
     shutil.copytree("kept", FOLDER)
