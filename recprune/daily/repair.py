@@ -95,7 +95,7 @@ def _report(path: Path, day: str) -> str:
     _keep(path)
     if not git.git("ls-tree", "--name-only", f"{git.TAG}{day}", "--", str(path)):
         return f"{path}: taken away, for {day} was stored without it{_kept(path)}"
-    git.git("checkout", f"{git.TAG}{day}", "--", str(path))
+    git.restore(path, f"{git.TAG}{day}")
     return f"{path}: brought back from git as it was stored{_kept(path)}"
 
 

@@ -116,8 +116,20 @@ def changed(*paths: str) -> list[str]:
 
 
 def differing(commit: str, *paths: str) -> list[str]:
-    """Return the files below paths that are not here as a commit or tag has them, sorted; new ones not among them."""
-    return sorted(git("diff", "--name-only", "--no-renames", "-z", commit, "--", *paths).split("\0")[:-1])
+    """Return the files below paths that are not here as a commit or tag has them, sorted; new ones not among them.
+
+    Reads only: `git diff` by itself would note in the index, under its lock, which files it found unchanged, and
+    whoever killed it then would lock everybody out. Without that note only a look at the contents tells a file that
+    was touched from one that was changed.
+    """
+    asked = git("-c", "diff.autoRefreshIndex=false", "diff", "--numstat", "--no-renames", "-z", commit, "--", *paths)
+    return sorted(line.split("\t", 2)[2] for line in asked.split("\0")[:-1])
+
+
+def restore(path: Path, commit: str) -> None:
+    """Bring a file back as a commit or tag has it."""
+    with _writing(f"git checkout {commit} -- {path}"):
+        git("checkout", commit, "--", str(path))
 
 
 def same_as_last_commit(tag_of: Mapping[str, str]) -> set[str]:

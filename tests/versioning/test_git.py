@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from recprune.errors import RecpruneError
-from recprune.versioning.git import WRITING, commit, stored_days, tag
+from recprune.versioning.git import WRITING, changed, commit, restore, stored_days, tag
 from tests.steps.repository import git
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -77,3 +77,31 @@ def test_the_lock_of_somebody_at_work_is_left_alone() -> None:
         commit(["a.json"], "second")
     assert Path(".git/index.lock").exists()
     assert not WRITING.exists(), "git refused by itself and left nothing"
+
+
+def test_a_question_writes_nothing_that_a_kill_could_leave_locked() -> None:
+    repository()
+    commit(["a.json"], "second")
+    os.utime("a.json", (0, 0))
+    index = Path(".git/index")
+    before = index.stat().st_ino, index.read_bytes()
+    assert changed("a.json") == []
+    assert (index.stat().st_ino, index.read_bytes()) == before
+
+
+def test_what_changed_is_told_from_what_was_touched_and_restored() -> None:
+    names = ["a.json", "b\tc.json", "gone.json", "touched.json"]
+    git("init", "--quiet", "--initial-branch", "main")
+    for name in names:
+        Path(name).write_text("1")
+    commit(names, "first")
+    tag("2024-01-02")
+    for name in names[:2]:
+        Path(name).write_text("2")
+    Path("gone.json").unlink()
+    os.utime("touched.json", (0, 0))
+    assert changed(".") == names[:3]
+    for name in names[:3]:
+        restore(Path(name), "day/2024-01-02")
+    assert changed(".") == []
+    assert Path("a.json").read_text() == "1"
