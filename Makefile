@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
 BIN := .venv/bin
 BENCH ?= --page docs/results/performance.md
+PEERS := $(if $(findstring --small,$(BENCH)),,.venv/.peers)
 INSTALLED := pyproject.toml scripts/install.py requirements/torch.txt requirements/build.txt
 
 .PHONY: help demo airflow check lint types unit test fuzz chaos bench docs audit audit-online lock clean
@@ -53,8 +54,14 @@ fuzz: .venv/.all ## Damage all that is read, a million cases (CASES=, SEED=): a 
 chaos: .venv/.all ## Kill a day 200 times at random instants and compare every digest with an undisturbed run.
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.e2e.chaos
 
-bench: .venv/.all ## Measure every step beside its peers and write docs/results/performance.md (20 minutes on 2 free cores).
-	$(BIN)/python -m benchmarks.ladder $(BENCH)
+.venv/.peers: .venv/.all benchmarks/peers.txt
+	@echo "Installing the libraries that training is measured beside into .venv/peers ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .venv/peers \
+		--requirement benchmarks/peers.txt
+	@touch $@
+
+bench: .venv/.all $(PEERS) ## Measure every step beside its peers and write docs/results/performance.md (20 minutes on 2 free cores).
+	PYTHONPATH="$(CURDIR)/.venv/peers" $(BIN)/python -m benchmarks.ladder $(BENCH)
 
 docs: .venv/.all ## Build the documentation in site/, which loads nothing from elsewhere.
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

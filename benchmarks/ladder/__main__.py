@@ -89,12 +89,19 @@ def with_table(page: str, rows: list[Row], about: str) -> str:
 
 
 def markdown(rows: list[Row], about: str) -> str:
-    """Return the table as Markdown."""
-    lines = [f"{about}.", "", "| | ours | peer | limit | ratio | goal | |", "|---|---|---|---|---|---|---|"]
+    """Return two tables as Markdown: what has a goal, and all else."""
+    lines = [f"{about}.", "", "| with a goal | ours | peer | limit | ratio | goal | |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        told = REACHED[row.reached] if row.reached is not False else f"**{REACHED[False]}**"
-        lines.append(f"| {row.what} | {' | '.join(map(brief, row[1:5]))} | {row.goal} | {told} |")
+        if row.reached is not None:
+            told = REACHED[True] if row.reached else f"**{REACHED[False]}**"
+            lines.append(f"| {row.what} | {_cells(row)} | {row.goal} | {told} |")
+    lines += ["", "| all else | ours | peer | limit | ratio |", "|---|---|---|---|---|"]
+    lines += [f"| {row.what} | {_cells(row)} |" for row in rows if row.reached is None]
     return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row) -> str:
+    return " | ".join(map(brief, row[1:5]))
 
 
 if __name__ == "__main__":

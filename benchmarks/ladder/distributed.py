@@ -119,9 +119,9 @@ def measure(
                 share.append(sum(times["messages"]) / sum(times["wall"]))
         speeds = [BATCHES * batch / median(each) for each in (several, one)]
         many = median(b / a for a, b in zip(several, one, strict=True))
-        what = f"{name}, rows/s: {processes} processes × 1 thread against 1 process × {processes} threads"
+        what = f"{network.name}, rows/s: {processes} processes × 1 thread against 1 process × {processes} threads"
         found.append(Row(what, *speeds, None, many, "–"))
-        what = f"{name}, {processes} processes: share of the time in messages"
+        what = f"{network.name}, {processes} processes: share of the time in messages"
         found.append(Row(what, median(share), None, None, None, "–"))
     return found
 

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from benchmarks.ladder.large import DAY, MODELS, Place, make_events, make_model
+from benchmarks.ladder.networks import TITLES
 from benchmarks.ladder.table import Cost, Row, middle, show
 from recprune.files import SCRATCH
 from recprune.lowering.measured import COSTS
@@ -87,7 +88,7 @@ def both(place: Place, name: str, turns: int) -> list[Row]:
     found = _figures(name, {step: middle(costs) for step, costs in taken.items()}) + _parts(name, place)
     shutil.rmtree(place.folder / COSTS)
     new = timed(place, "export").wall
-    return [*found, Row(f"{name}: export of a network of new sizes: seconds", new, None, None, None, "–")]
+    return [*found, Row(f"{TITLES[name]}: export of a network of new sizes: seconds", new, None, None, None, "–")]
 
 
 def timed(place: Place, step: str) -> Cost:
@@ -110,12 +111,12 @@ def _run(command: list[str], folder: Path) -> Cost:
 
 def _figures(name: str, costs: dict[str, Cost]) -> list[Row]:
     whole = sum(cost.wall for cost in costs.values())
-    found = [Row(f"{name}: export and evaluate: seconds", whole, None, None, None, f"≤ {GOAL:g}")]
+    found = [Row(f"{TITLES[name]}: export and evaluate: seconds", whole, None, None, None, f"≤ {GOAL:g}")]
     for step, cost in costs.items():
         found += [
-            Row(f"{name}: {step}: seconds", cost.wall, None, None, None, "–"),
-            Row(f"{name}: {step}: processor seconds", cost.cpu, None, None, None, "–"),
-            Row(f"{name}: {step}: peak memory, MB", cost.peak, None, None, None, "–"),
+            Row(f"{TITLES[name]}: {step}: seconds", cost.wall, None, None, None, "–"),
+            Row(f"{TITLES[name]}: {step}: processor seconds", cost.cpu, None, None, None, "–"),
+            Row(f"{TITLES[name]}: {step}: peak memory, MB", cost.peak, None, None, None, "–"),
         ]
     return found
 
@@ -132,7 +133,7 @@ def _parts(name: str, place: Place) -> list[Row]:
         start = _run([sys.executable, "-c", f"import recprune.steps.{step}"], place.folder)
         parts = {"start and imports": start.wall, **told}
         for part, spent in parts.items():
-            found.append(Row(f"{name}: {step}, of it {part}: seconds", float(spent), None, None, None, "–"))
+            found.append(Row(f"{TITLES[name]}: {step}, of it {part}: seconds", float(spent), None, None, None, "–"))
     return found
 
 

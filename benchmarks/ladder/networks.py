@@ -18,6 +18,7 @@ CARDINALITIES = (
 )  # fmt: skip
 """Ids of each categorical feature of the Criteo Kaggle log."""
 WIDTH, NUMBERS, ZIPF = 16, 13, 1.05
+TITLES = {"dlrm": "DLRM", "wide&deep": "wide&deep"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,8 +60,8 @@ class Network:
 def networks(most_ids: int) -> dict[str, Network]:
     """Return the networks that are measured, with tables of at most so many rows."""
     sizes = tuple(min(n, most_ids) for n in CARDINALITIES)
-    dlrm = Network(name="DLRM", bottom=(512, 256, 64), top=(512, 256), sizes=sizes)
-    return {"dlrm": dlrm, "wide&deep": Network(name="wide&deep", bottom=(), top=(1024, 512, 256), sizes=sizes)}
+    dlrm = Network(name=TITLES["dlrm"], bottom=(512, 256, 64), top=(512, 256), sizes=sizes)
+    return {"dlrm": dlrm, "wide&deep": Network(name=TITLES["wide&deep"], bottom=(), top=(1024, 512, 256), sizes=sizes)}
 
 
 def settings(batch: int, threads: int, device: Literal["cpu", "cuda"] = "cpu") -> TrainSettings:

@@ -21,7 +21,7 @@ from torch.nn import functional
 from benchmarks.ladder.networks import NUMBERS, WIDTH, Network
 from recprune.data.features import FeatureSet
 
-INSTALL = "pip install --no-deps deepctr-torch fuxictr ray h5py msgpack tqdm"
+INSTALL = "make bench installs it, from benchmarks/peers.txt"
 Work = Callable[[FeatureSet], None]
 """Learns rows once, in batches."""
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from benchmarks.ladder.figures import Times, Work, by_turns, ratio, use_cores
 from benchmarks.ladder.large import DAY, MODELS, Place, make_events, make_model
+from benchmarks.ladder.networks import TITLES
 from benchmarks.ladder.table import Row, show
 from recprune.data.features import FeatureSet, encode
 from recprune.data.partition import open_partition
@@ -200,7 +201,8 @@ def _turns(call: Callable[[Any], object], given: Sequence[Any]) -> Work:
 
 def figures(name: str, batch: int, raw: Mapping[str, Times], rows: Mapping[str, Times]) -> list[Row]:
     """Return the rows of a table."""
-    what = f"{name}, {batch} rows a call, rows/s"
+    rows_a_call = "1 row" if batch == 1 else f"{batch:,} rows"
+    what = f"{TITLES[name]}, {rows_a_call} a call, rows/s"
     pairs = [
         ("raw values in: promoted bundle against the dense export", raw, OURS, DENSE),
         ("raw values in: promoted by the scorer against its session alone", raw, API, OURS),

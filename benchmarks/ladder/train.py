@@ -9,6 +9,7 @@ turns. "By processor time" counts the seconds that the process computed: on a bu
 import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.ladder.figures import Times, Work, by_turns, ratio, use_cores
@@ -17,18 +18,19 @@ from benchmarks.ladder.peers import INSTALL, deepctr, fuxictr, plain
 from benchmarks.ladder.products import layer_flops, products
 from benchmarks.ladder.table import Row, show
 from recprune.data.features import FeatureSet
+from recprune.environment import cpu_bfloat16
 from recprune.training.incremental import learn
 
 BATCHES = 6
 """Of a turn."""
-OURS, LIMIT = "recprune", "matrix products alone"
+OURS, ROUNDED, LIMIT = "recprune", "recprune, bf16", "matrix products alone"
 LIBRARIES = ("deepctr-torch", "deepctr-torch, batches ready-made", "fuxictr, batches ready-made")
 PLAIN = ("plain loop, a table per feature", "plain loop, one table")
 
 
 def contenders(network: Network, events: FeatureSet, batch: int, threads: int) -> dict[str, Work]:
     """Return who is measured; a library that is not installed is left out."""
-    line, train = network.line(), settings(batch, threads)
+    line, other, train = network.line(), network.line(), settings(batch, threads)
     alone = products(network.shape, batch)
     peers = {
         PLAIN[0]: plain(network, batch, one_table=False),
@@ -41,6 +43,9 @@ def contenders(network: Network, events: FeatureSet, batch: int, threads: int) -
     def ours(turn: int) -> None:
         learn(line, part(turn), train, turn)
 
+    def rounded(turn: int) -> None:
+        learn(other, part(turn), replace(train, precision="bf16"), turn)
+
     def limit(_turn: int) -> None:
         for _ in range(BATCHES):
             for product in alone:
@@ -50,7 +55,7 @@ def contenders(network: Network, events: FeatureSet, batch: int, threads: int) -
         start = turn * BATCHES * batch % (len(events) - BATCHES * batch + 1)
         return events.rows(slice(start, start + BATCHES * batch))
 
-    works: dict[str, Work] = {OURS: ours, LIMIT: limit}
+    works: dict[str, Work] = {OURS: ours, LIMIT: limit} | ({ROUNDED: rounded} if cpu_bfloat16() else {})
     return works | {name: lambda turn, peer=peer: peer(part(turn)) for name, peer in peers.items() if peer}
 
 
@@ -75,9 +80,15 @@ def figures(network: Network, times: Mapping[str, Times], batch: int) -> list[Ro
             many = ratio(times, OURS, peer, kind)
             what = f"{network.name}, rows/s, {_kind(kind)}: against {peer}"
             found.append(Row(what, speed(times, OURS, batch, kind), against, None, many, goals[peer]))
+    for peer in [name for name in (OURS, *LIBRARIES) if name in times and ROUNDED in times]:
+        what = f"{network.name}, rows/s with train.precision: bf16, by the clock: against {peer}, fp32"
+        many = ratio(times, ROUNDED, peer, "wall")
+        found.append(
+            Row(what, speed(times, ROUNDED, batch, "wall"), speed(times, peer, batch, "wall"), None, many, "–")
+        )
     for peer in [name for name in goals if name not in times]:
         what = f"{network.name}: {peer} is not installed; {INSTALL}"
-        found.append(Row(what, speed(times, OURS, batch, "wall"), None, None, None, goals[peer]))
+        found.append(Row(what, speed(times, OURS, batch, "wall"), None, None, None, "–"))
     return found
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from recprune.daily.repair import changed_files, damaged_artefacts, pointer_is_behind
-from recprune.environment import cpu_class
+from recprune.environment import cpu_bfloat16, cpu_class
 from recprune.errors import RecpruneError
 from recprune.lock import FOLDER, holder_of, is_held
 from recprune.registry import history
@@ -39,7 +39,7 @@ def examine() -> list[Finding]:
 
 
 def _versions() -> list[Finding]:
-    told = [f"Python {platform.python_version()}", cpu_class()]
+    told = [f"Python {platform.python_version()}", cpu_class(), *filter(None, [cpu_bfloat16()])]
     for name in _PACKAGES:
         try:
             told.append(f"{name} {version(name)}")

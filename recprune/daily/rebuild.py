@@ -11,11 +11,10 @@ from typing import Any
 from recprune.daily.fetch import check_stored, fetch_missing
 from recprune.daily.run import reproduce
 from recprune.daily.timed import Listener
-from recprune.environment import environment
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, SCRATCH, read_json, sha256, understood, write_json
 from recprune.lock import hold
-from recprune.model.device import device_name
+from recprune.model.device import environment_of
 from recprune.settings import Settings, read_settings
 from recprune.steps import plan as planning
 from recprune.steps.evaluate import latency_file
@@ -187,14 +186,12 @@ def _elsewhere(settings: Settings, day: str, stored: Path) -> tuple[str, ...]:
     manifest = stored / "bundles" / day / MANIFEST
     if not manifest.exists():
         return ()
-    train = settings.train
-    then, now = read_json(manifest), environment(train.threads, device_name(train.device), train.processes)
+    then, now = read_json(manifest), environment_of(settings.train)
     with understood(manifest):
         then = then["environment"]
         facts = [(name, then[name], now[name]) for name in ("cpu", "threads")]
-        facts += [
-            (name, then.get(name, usual), now.get(name, usual)) for name, usual in (("device", "cpu"), ("processes", 1))
-        ]
+        usually = {"device": "cpu", "processes": 1, "bfloat16": "none"}
+        facts += [(name, then.get(name, usual), now.get(name, usual)) for name, usual in usually.items()]
         told = [f"{name} {old} then, {new} now" for name, old, new in facts if old != new]
         names = sorted(then["libraries"].keys() | now["libraries"].keys())
         pairs = [(name, then["libraries"].get(name, "none"), now["libraries"].get(name, "none")) for name in names]

@@ -12,9 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recprune.environment import environment
 from recprune.errors import RecpruneError, SettingsError
 from recprune.model.line import Line
+from recprune.model.linear import bfloat16_by
 from recprune.model.network import Tensors
+from recprune.settings import TrainSettings
 
 CPU = torch.device("cpu")
 _SWITCH: Any = torch.utils.deterministic  # its property has no type
@@ -48,6 +51,16 @@ def device_name(asked: str) -> str | None:
     if device.type != "cuda":
         return None if device == CPU else str(device)
     return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
+
+
+def environment_of(train: TrainSettings) -> dict[str, Any]:
+    """Return what the bytes of a pass depend on besides its inputs and settings, as this machine has it.
+
+    Raises:
+        SettingsError: this machine has not what `device` or `precision` asks for.
+    """
+    device = chosen(train.device)
+    return environment(train.threads, device_name(train.device), train.processes, bfloat16_by(train.precision, device))
 
 
 def moved(tensors: Mapping[str, Tensor], device: torch.device) -> Tensors:

@@ -64,10 +64,12 @@ class Scorer:
                 f"{self.manifest.get('environment', {}).get('libraries', {}).get('onnxruntime', 'another version')}."
             ) from error
         self._inputs = _inputs(self.manifest, bundle)
+        self._names = {i["name"] for i in self._inputs}
         self._lists = {i["name"] for i in self._inputs if "most" in i}
         request = {i["name"] for i in self._inputs if i.get("per") == "request"}
         self.request_inputs = request if len(request) < len(self._inputs) else set()
         """Inputs of which a call may have a single value; none where every input is one per request."""
+        self._is_plain = not self.request_inputs and not self._lists
         once = {i.name for i in self._session.get_inputs() if i.shape[:1] == ["requests"]}
         self._takes_one = once == self.request_inputs
         outputs = [output.name for output in self._session.get_outputs()]
@@ -88,12 +90,9 @@ class Scorer:
             SettingsError: an input is missing, of another type, or not one value per row.
             RecpruneError: the model fails on these rows.
         """
-        names = _names(columns)
-        if absent := [i["name"] for i in self._inputs if i["name"] not in names]:
-            listed = ", ".join(f"{name}{_near(name, names)}" for name in absent)
-            raise SettingsError(f"inputs {listed} are missing; the model's manifest lists all inputs.")
-        feed = {i["name"]: self._array(i, columns[i["name"]]) for i in self._inputs}
-        feed, rows = self._aligned(feed)
+        if not (type(columns) is dict and columns.keys() >= self._names):
+            self._check_names(_names(columns))
+        feed, rows = self._aligned({i["name"]: self._array(i, columns[i["name"]]) for i in self._inputs})
         if rows == 0:
             return np.zeros(0, np.float32)
         try:
@@ -102,6 +101,12 @@ class Scorer:
             raise SettingsError(f"a string id cannot be written in UTF-8: {error}") from None
         except Exception as error:  # ONNX Runtime's errors have no common class but this
             raise RecpruneError(f"the model of {self.manifest['day']} fails on these rows: {error}") from error
+
+    def _check_names(self, names: set[str]) -> None:
+        """Raise SettingsError if an input is not among the names."""
+        if absent := [i["name"] for i in self._inputs if i["name"] not in names]:
+            listed = ", ".join(f"{name}{_near(name, names)}" for name in absent)
+            raise SettingsError(f"inputs {listed} are missing; the model's manifest lists all inputs.")
 
     def _array(self, about: Mapping[str, Any], values: Any) -> NDArray[Any]:
         name, dtype = about["name"], about["dtype"]
@@ -115,6 +120,10 @@ class Scorer:
         Raises:
             SettingsError: the inputs' shapes do not go together.
         """
+        if self._is_plain and len(distinct := {v.shape for v in feed.values()}) == 1:
+            shape = distinct.pop()
+            if len(shape) == 1:
+                return feed, shape[0]
         feed = {name: v.reshape(1) if v.shape == () and name in self.request_inputs else v for name, v in feed.items()}
         shapes = {name: v.shape[:1] if name in self._lists else v.shape for name, v in feed.items()}
         lengths = {shape for name, shape in shapes.items() if name not in self.request_inputs}

@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from recprune.errors import SettingsError
 
 DTYPES: dict[str, Any] = {"float32": np.float32, "int64": np.int64, "string": np.object_}
+_PLAIN = {name: np.dtype(kind) for name, kind in DTYPES.items() if kind is not np.object_}
 _MISSING: dict[str, int | str] = {"int64": -(2**63), "string": ""}
 
 
 def column(name: str, dtype: str, values: Any) -> NDArray[Any]:
     """Return an input as the graph takes it; ids are never rounded to fit."""
+    if type(values) is np.ndarray and dtype in _PLAIN and values.dtype == _PLAIN[dtype]:
+        return values
     if isinstance(values, np.ma.MaskedArray):
         raise SettingsError(f"input {name} is a masked array; fill it with the missing value first.")
     try:  # without `object` NumPy makes the text "nan" of a NaN among strings

@@ -43,6 +43,8 @@ OBSERVED_ROWS = 30_000
 """Last events of the day, by which rounding is judged and from which the ranges of int8 are taken."""
 _STRANGE: dict[str, float | int | str] = {"float32": float("inf"), "int64": -7, "string": "never seen before"}
 """Per type a value that no event has."""
+_OF_LEARNING = ("device", "processes", "bfloat16")
+"""What of the environment of `train` the bundle depends on, too."""
 
 
 def export(
@@ -67,7 +69,7 @@ def export(
     encoded = encode(observed, schema, known)
     lowered, times = _lowered(settings.export, network, observed, encoded, about["tail_rows"], day)
     rows = parity_rows(observed, schema)
-    raw = raw_values(rows, schema)
+    raw, learned = raw_values(rows, schema), lineage["environment"]
     manifest: dict[str, Any] = describe_inputs(schema) | {
         "calibration": {"kind": settings.export.calibration, **asdict(lowered.calibration)},
         "calibration_offset": lowered.mean_offset,
@@ -79,9 +81,7 @@ def export(
         "vocabulary": dict(zip(network.line.shape.categorical, network.line.sizes, strict=True)),
         "finite": lineage["finite"],
         "new_line": lineage["new_line"],
-        "environment": environment(
-            settings.train.threads, lineage["environment"].get("device"), lineage["environment"].get("processes", 1)
-        ),
+        "environment": environment(settings.train.threads, **{n: learned[n] for n in _OF_LEARNING if n in learned}),
     }
     with artefact(bundle, "bundle", day, manifest) as folder:
         file = folder / "model.onnx"

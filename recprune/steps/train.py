@@ -1,7 +1,7 @@
 """Train: every line scores the day first and learns it later, from the parent's full state."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,13 @@ from recprune.data.features import FeatureSet, load_taken_over
 from recprune.data.schema import Schema
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import date_of
-from recprune.environment import code_digest, environment
+from recprune.environment import code_digest
 from recprune.errors import DamagedArtefactError, NotFiniteError
 from recprune.files import artefact, manifest_digest, open_artefact
 from recprune.metrics.scores import probability
 from recprune.model.change import NUMERIC, Change, Structure, change_of
 from recprune.model.checkpoint import load_lines, save_lines
-from recprune.model.device import device_name
+from recprune.model.device import environment_of
 from recprune.model.line import Line, grow_rows
 from recprune.model.refit import refit, refit_carved
 from recprune.model.restore import check_restore, remap_rows
@@ -68,9 +68,7 @@ def train(
         _write_scores(lines, FeatureSet.load(features / "score"), scores, kept, settings.train.device)
         finite = _learn_all(lines, features, about["sizes"], settings.train, kept)
         state = {"control": control.to_json(), "finite": finite, "restarted": refitted or champions}
-        state["environment"] = environment(
-            settings.train.threads, device_name(settings.train.device), settings.train.processes
-        )
+        state["environment"] = environment_of(settings.train)
         save_lines(trained, day, lines, state)
 
 
@@ -81,7 +79,7 @@ def checkpoints(day: str, read: Sequence[Path], settings: Settings) -> Checkpoin
         "inputs": {str(path): manifest_digest(path) for path in read},
         "settings of train": train_facts(train),
         "settings of model": asdict(settings.model),
-        "threads, CPU class, GPU or libraries": environment(train.threads, device_name(train.device)),
+        "threads, CPU class, GPU or libraries": environment_of(replace(train, processes=1)),
         "code": code_digest(),
     }
     return Checkpoints(day, key, minutes=train.checkpoint_minutes, threads=train.threads, say=_say)

@@ -18,6 +18,7 @@ from recprune.errors import NotFiniteError
 from recprune.model import network
 from recprune.model.device import chosen, lent, moved, sent
 from recprune.model.line import Line, learn_scale
+from recprune.model.linear import products_in
 from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
 from recprune.training.adam import Adam
@@ -70,6 +71,7 @@ def learn(
     Raises:
         NotFiniteError: a loss or a gradient is not finite; nothing of that batch was applied, the line
             holds what the batches before it taught (and has the day's scale of the numbers, and forgot).
+        SettingsError: this machine has not what `device` or `precision` asks for.
     """
     if len(events) == 0:
         return PassReport(0, 0, float("nan"))
@@ -80,7 +82,8 @@ def learn(
     order = np.random.default_rng(seed).permutation(len(events))
     total, first = (begun.loss, begun.batches) if begun else (0.0, 0)
     starts = range(0, len(order), settings.batch)
-    with lent(line, chosen(settings.device)):
+    device = chosen(settings.device)
+    with lent(line, device), products_in(settings.precision, device):
         running = Pass(line, settings, hook, begun)
         try:
             for done, start in enumerate(starts[first:], first):

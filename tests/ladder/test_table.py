@@ -23,10 +23,11 @@ def test_a_goal_is_of_the_ratio_or_of_ours_itself(row: Row, reached: bool | None
 
 
 def test_a_page_keeps_what_stands_around_its_table() -> None:
-    rows = [Row("speed", 38.0, 20.0, None, 1.9, "≥ 2")]
+    rows = [Row("speed", 38.0, 20.0, None, 1.9, "≥ 2"), Row("seconds", 7.0, None, None, None, "–")]
     page = with_table(f"before\n{BEGIN}\nold\n{END}\nafter\n", rows, "a machine")
-    assert page.startswith(f"before\n{BEGIN}\na machine.\n\n| | ours |")
-    assert page.endswith(f"| speed | 38.00 | 20.00 | – | 1.90 | ≥ 2 | **missed** |\n{END}\nafter\n")
+    assert page.startswith(f"before\n{BEGIN}\na machine.\n\n| with a goal | ours |")
+    assert "| speed | 38.00 | 20.00 | – | 1.90 | ≥ 2 | **missed** |\n\n| all else | ours |" in page
+    assert page.endswith(f"| seconds | 7.00 | – | – | – |\n{END}\nafter\n")
     assert with_table(page, rows, "a machine") == page
     with pytest.raises(SystemExit, match="the page has no lines"):
         with_table("before\nafter\n", rows, "a machine")

@@ -16,6 +16,7 @@ from recprune.model.shape import Shape
 from recprune.settings import TrainSettings
 from recprune.training.incremental import MEMORY, START, learn
 from recprune.training.scoring import mean_log_loss, score
+from tests.model.test_bfloat16 import needs_bfloat16
 from tests.networks import TRAIN, events_for, line_of, same, shape_of
 
 SHAPES = [
@@ -290,3 +291,18 @@ def test_a_pass_learns() -> None:
     events.label[:] = events.ids[:, 0] == 1
     losses = [learn(line, events, TRAIN, seed).mean_loss for seed in range(8)]
     assert losses[-1] < 0.3 * losses[0]
+
+
+@needs_bfloat16
+def test_bfloat16_learns_about_the_same_and_the_same_twice() -> None:
+    start = line_of(shape_of(5, 3, embedding=8, bottom=(64,), top=(128, 64)))
+    events, train = events_for(start, 4096), replace(TRAIN, batch=512, learning_rate=0.001)
+    ends, losses = list[Line](), list[float]()
+    for precision in ("fp32", "bf16", "bf16"):
+        line = start.copy()
+        losses.append(learn(line, events, replace(train, precision=precision), 1).mean_loss)
+        ends.append(line)
+    assert same(ends[1], ends[2])
+    assert not same(ends[0], ends[1])
+    assert losses[1] == pytest.approx(losses[0], rel=2e-3)
+    assert all(tensor.dtype == torch.float32 for tensor in ends[1].weights.values())

@@ -18,6 +18,7 @@ from recprune.data.features import FeatureSet
 from recprune.errors import NotFiniteError
 from recprune.model import network
 from recprune.model.line import Line
+from recprune.model.linear import products_in
 from recprune.model.network import Tensors
 from recprune.settings import TrainSettings
 from recprune.training.distributed.group import Group
@@ -63,13 +64,15 @@ class GroupPass(Pass):
         Raises:
             NotFiniteError: in every process, if a loss or a gradient is not finite in one; nothing of that batch was
                 applied.
+            SettingsError: this machine has not what `precision` asks for.
         """
         order, batch = np.random.default_rng(seed).permutation(len(events)), self.settings.batch
         total, starts = self.begun.loss, range(0, len(order), batch)
         try:
             for done, start in enumerate(starts[self.begun.batches :], self.begun.batches):
                 rows = np.sort(order[start : start + batch])
-                loss, due = self._learn_batch(events, rows, kept is not None and kept.is_due())
+                with products_in(self.settings.precision, self.device):
+                    loss, due = self._learn_batch(events, rows, kept is not None and kept.is_due())
                 total += loss * len(rows)
                 if progress and done % 16 == 0:
                     progress(start, len(order))

@@ -17,10 +17,11 @@ from pathlib import Path
 import torch
 
 from recprune.data.features import FeatureSet
-from recprune.environment import code_digest, environment
+from recprune.environment import code_digest, cpu_bfloat16, environment
 from recprune.errors import NotFiniteError, RecpruneError
 from recprune.model.threads import use_threads
 from recprune.progress import Progress
+from recprune.settings import TrainSettings
 from recprune.training.distributed.group import Group, joined
 from recprune.training.distributed.passes import GroupPass
 from recprune.training.distributed.table import divide, unite
@@ -78,7 +79,7 @@ class Member:
         """
         leader, task, rows = self.leader, self.task, len(self.events)
         use_threads(task.train.threads)
-        _check_alike(self.group, task.train.threads)
+        _check_alike(self.group, task.train)
         again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
         if leader and again:
             say(f"train: the {self.group.world} processes were started again, for the {again}. time")
@@ -122,14 +123,15 @@ def _told(group: Group, begun: Midway | None) -> Midway:
     return Midway(batches, loss, sums)
 
 
-def _check_alike(group: Group, threads: int) -> None:
+def _check_alike(group: Group, train: TrainSettings) -> None:
     """Check that the processes compute alike.
 
     Raises:
         RecpruneError: processors, threads, libraries or recprune itself differ.
     """
-    here = environment(threads)
-    facts = {"CPU class": here["cpu"], "threads": threads, "libraries": here["libraries_digest"], "code": code_digest()}
+    here, bfloat16 = environment(train.threads), cpu_bfloat16() if train.precision == "bf16" else None
+    facts = {"CPU class": here["cpu"], "threads": train.threads, "libraries": here["libraries_digest"]}
+    facts |= {"instructions for bfloat16": bfloat16, "code": code_digest()}
     first = group.tell(facts)
     differ = torch.tensor([int(value != first[name]) for name, value in facts.items()])
     group.end(group.begin_total(differ))

@@ -2,6 +2,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 from recprune.errors import RecpruneError
 from recprune.training.distributed.group import Group
 from recprune.training.distributed.worker import _check_alike
+from tests.networks import TRAIN
 from tests.training.distributed.groups import in_group
 
 
@@ -48,7 +50,7 @@ def test_what_processes_tell_one_another() -> None:
 
 
 def alike(group: Group, other: int) -> None:
-    _check_alike(group, 2 if group.rank == other else 1)
+    _check_alike(group, replace(TRAIN, threads=2 if group.rank == other else 1))
 
 
 def test_processes_that_do_not_compute_alike_are_refused_by_all() -> None:

@@ -13,12 +13,14 @@ from recprune.errors import NotFiniteError
 from recprune.model import network
 from recprune.model.line import Line, learn_scale
 from recprune.pruning.dynamic_sparse import SET
+from recprune.settings import TrainSettings
 from recprune.training.distributed.group import Group
 from recprune.training.distributed.passes import GroupPass, slice_of
 from recprune.training.distributed.table import divide, unite
 from recprune.training.hooks import Hook, NoHook, StepView
 from recprune.training.incremental import PassReport, learn
 from recprune.training.midway import Midway
+from tests.model.test_bfloat16 import needs_bfloat16
 from tests.networks import TRAIN, events_for, line_of, masked, same, shape_of, tensors_of
 from tests.training import test_lists
 from tests.training.distributed.groups import in_group
@@ -43,9 +45,11 @@ class Case:
     events: FeatureSet
     hook: Hook | None = None
 
+    train: TrainSettings = TRAIN
+
     def alone(self) -> tuple[PassReport, Line]:
         line = self.line.copy()
-        return learn(line, self.events, TRAIN, 5, hook=self.hook), line
+        return learn(line, self.events, self.train, 5, hook=self.hook), line
 
 
 def weighted(events: FeatureSet) -> FeatureSet:
@@ -70,7 +74,7 @@ def learn_one(group: Group, case: Case, number: int = 0) -> tuple[PassReport, Li
         learn_scale(case.line, case.events.numbers)
     share = divide(group, case.line if group.leads else None)
     share.moments["embedding.square"] *= TRAIN.embedding_memory
-    report = GroupPass(group, share, replace(NOTHING, importance={}), TRAIN, case.hook).learn(case.events, 5)
+    report = GroupPass(group, share, replace(NOTHING, importance={}), case.train, case.hook).learn(case.events, 5)
     return report, unite(group, share, Path(f"whole{number}") if group.leads else None)
 
 
@@ -100,6 +104,16 @@ def test_a_group_of_one_learns_the_bytes_of_a_pass_without_a_group() -> None:
     case = Case(line_of(SHAPES[0]), events_for(line_of(SHAPES[0]), 80))
     ((_, line),) = in_group(1, learn_one, case)
     assert same(line, case.alone()[1])
+
+
+@needs_bfloat16
+def test_bfloat16_is_that_of_a_pass_without_a_group() -> None:
+    line = line_of(shape_of(3, 1, top=(64, 64)))
+    case = Case(line, events_for(line, 1024), train=replace(TRAIN, batch=512))
+    rounded = replace(case, train=replace(case.train, precision="bf16"))
+    ((_, found),) = in_group(1, learn_one, rounded)
+    assert same(found, rounded.alone()[1])
+    assert not same(found, case.alone()[1])
 
 
 def test_a_policys_masks_are_the_same_in_every_process() -> None:
