@@ -7,6 +7,8 @@ from typing import Any
 
 from recprune.errors import RecpruneError
 from recprune.files import MANIFEST, SCRATCH, open_artefact, read_json
+from recprune.lock import FOLDER as LOCKS
+from recprune.lock import is_held
 from recprune.registry import history
 from recprune.versioning import dvc, git
 from recprune.versioning.pipeline import day_of
@@ -63,8 +65,13 @@ def pointer_is_behind() -> bool:
 
 
 def left_behind_by_kills() -> list[Path]:
-    """Return what was being written when its process ended; locks need nothing, for they end with their process."""
-    return sorted((SCRATCH / "aside").glob("*"))
+    """Return what was being written when its process ended; locks need nothing, for they end with their process.
+
+    While parts of a step are at work, the pieces that are being written are theirs.
+    """
+    parts_work = any(is_held(lock) for lock in LOCKS.glob("*-of-*.lock"))
+    found = sorted((SCRATCH / "aside").glob("*"))
+    return [path for path in found if not (parts_work and path.name.startswith(f"{SCRATCH}_"))]
 
 
 def repair() -> Iterator[str]:

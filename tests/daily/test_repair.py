@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from recprune.daily.repair import DAMAGED, changed_files, repair
+from recprune.daily.repair import DAMAGED, changed_files, left_behind_by_kills, repair
 from recprune.files import write_json
+from recprune.lock import hold
 from recprune.registry.history import current
 from recprune.versioning.git import stored_days
 from tests.lineage import passed
@@ -131,3 +132,17 @@ def test_what_is_not_as_it_was_stored_comes_back_and_what_was_there_is_kept() ->
     assert (DAMAGED / added).read_text() == '{"edited": 1}'
     assert changed_files(known()) == {}
     assert current() == G
+
+
+def test_what_parts_that_are_at_work_write_was_left_by_nobody() -> None:
+    aside = Path("scratch/aside")
+    pieces = aside / f"scratch_{D4}_ingest_.part-0a1b2c3d"
+    other = aside / f"models_{D4}_trained"
+    for folder in (pieces, other):
+        folder.mkdir(parents=True)
+    with hold("ingest-1-of-2", "recprune run --day D --only ingest --part 1/2", wait=False):
+        assert left_behind_by_kills() == [other]
+        assert [line for line in repair() if "removed" in line] == [
+            f"{other}: removed; a process that has ended left it"
+        ]
+    assert left_behind_by_kills() == [pieces]
