@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def cpu_bfloat16() -> str | None:
     return next((name for name in ("amx_bf16", "avx512_bf16") if name in flags), None)
 
 
+@cache
 def _cpu_flags() -> str:
     info = Path("/proc/cpuinfo")
     return info.read_text(encoding="utf-8", errors="replace") if info.exists() else ""

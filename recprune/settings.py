@@ -165,7 +165,8 @@ class TrainSettings:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the lines learn and score: on the CPU, or on a GPU (`cuda`); `auto` takes a GPU if torch finds one."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """What the layers' large products are computed of: `bf16` is faster on a processor that has it; see `linear.py`."""
+    """What the layers' large products read: `bf16`, numbers of half as many bits, is faster on a processor that has
+    them; see the page on operating."""
     processes: Count = 1
     """Processes that the passes of the step `train` are spread over, each with `threads` threads and a share of every
     batch and of the table's rows, all on the CPU; see the page on several processes."""

@@ -92,11 +92,11 @@ def markdown(rows: list[Row], about: str) -> str:
     """Return two tables as Markdown: what has a goal, and all else."""
     lines = [f"{about}.", "", "| with a goal | ours | peer | limit | ratio | goal | |", "|---|---|---|---|---|---|---|"]
     for row in rows:
-        if row.reached is not None:
-            told = REACHED[True] if row.reached else f"**{REACHED[False]}**"
+        if row.goal != "–":
+            told = f"**{REACHED[False]}**" if row.reached is False else REACHED[row.reached]
             lines.append(f"| {row.what} | {_cells(row)} | {row.goal} | {told} |")
     lines += ["", "| all else | ours | peer | limit | ratio |", "|---|---|---|---|---|"]
-    lines += [f"| {row.what} | {_cells(row)} |" for row in rows if row.reached is None]
+    lines += [f"| {row.what} | {_cells(row)} |" for row in rows if row.goal == "–"]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ _LARGE = 100
 
 
 class Row(NamedTuple):
-    """One figure; what was not measured is None."""
+    """One figure; what was not measured is None, of ours NaN."""
 
     what: str
     ours: float
@@ -34,7 +35,7 @@ class Row(NamedTuple):
     def reached(self) -> bool | None:
         """Say whether the goal is reached; None, where there is none."""
         sign, _, text = self.goal.partition(" ")
-        if sign not in ("≥", "≤"):
+        if sign not in ("≥", "≤") or isnan(self.ours):
             return None
         number = float(text.replace(",", ""))
         alone = number >= _LARGE or (sign == "≤" and self.peer is None) or self.ratio is None
@@ -54,20 +55,21 @@ class Cost:
     """Largest resident set, MB; imports are counted."""
 
 
-REACHED = {True: "reached", False: "missed", None: ""}
+REACHED = {True: "reached", False: "missed", None: "not measured"}
 
 
 def show(rows: Sequence[Row], title: str) -> None:
     """Print the table."""
     table = Table("what", "ours", "peer", "limit", "ratio", "goal", "", title=title)
     for row in rows:
-        table.add_row(row.what, *(brief(value) for value in row[1:5]), row.goal, REACHED[row.reached])
+        told = "" if row.goal == "–" else REACHED[row.reached]
+        table.add_row(row.what, *(brief(value) for value in row[1:5]), row.goal, told)
     Console(width=180).print(table, markup=False)
 
 
 def brief(value: float | None) -> str:
     """Write a figure, or a dash where there is none."""
-    if value is None:
+    if value is None or isnan(value):
         return "–"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 

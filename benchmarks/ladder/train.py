@@ -10,6 +10,7 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 from benchmarks.ladder.figures import Times, Work, by_turns, ratio, use_cores
@@ -88,7 +89,7 @@ def figures(network: Network, times: Mapping[str, Times], batch: int) -> list[Ro
         )
     for peer in [name for name in goals if name not in times]:
         what = f"{network.name}: {peer} is not installed; {INSTALL}"
-        found.append(Row(what, speed(times, OURS, batch, "wall"), None, None, None, "–"))
+        found.append(Row(what, nan, None, None, None, goals[peer]))
     return found
 
 

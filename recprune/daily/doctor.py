@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from recprune.daily.repair import changed_files, damaged_artefacts, pointer_is_behind
+from recprune.daily.run import check_machine
 from recprune.environment import cpu_bfloat16, cpu_class
-from recprune.errors import RecpruneError
+from recprune.errors import RecpruneError, SettingsError
 from recprune.lock import FOLDER, holder_of, is_held
 from recprune.registry import history
 from recprune.registry.revisions import read_revisions
@@ -35,7 +36,7 @@ def examine() -> list[Finding]:
     found = [*_versions(), *_workspace()]
     if any(finding.kind == "bad" for finding in found):
         return found
-    return [*found, *_remote(), *_locks(), *_days(), *_artefacts()]
+    return [*found, *_machine(), *_remote(), *_locks(), *_days(), *_artefacts()]
 
 
 def _versions() -> list[Finding]:
@@ -57,6 +58,14 @@ def _workspace() -> list[Finding]:
         return [Finding("good", f"workspace {Path.cwd()}: genesis {genesis_day()}, {len(days) - 1} days planned")]
     except RecpruneError as error:
         return [Finding("bad", line) for line in str(error).splitlines()]
+
+
+def _machine() -> list[Finding]:
+    try:
+        check_machine(read_settings(Path()).train)
+    except SettingsError as error:
+        return [Finding("bad", str(error))]
+    return []
 
 
 def _remote() -> list[Finding]:

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from recprune.data.schema import Schema
 from recprune.data.sources.source import MissingDayError, Source
 from recprune.data.vocabulary import Vocabulary
 from recprune.days import add_days
-from recprune.environment import code_digest, environment
+from recprune.environment import code_digest
 from recprune.errors import RecpruneError
 from recprune.files import SCRATCH, artefact, manifest_digest, write_json
 from recprune.gating.pool import Pool
 from recprune.lowering.measured import measured_time
 from recprune.model.checkpoint import save_lines
-from recprune.model.device import device_name
+from recprune.model.device import environment_of
 from recprune.model.line import Line, grow_rows, new_line
 from recprune.model.shape import dense_shape, uniform_shape
 from recprune.model.threads import use_threads
@@ -57,6 +57,10 @@ def make_genesis(
         start: the first day that will be run.
         days: days of history to learn; 0 for a fresh start.
         progress: called with days learned and days in all.
+
+    Raises:
+        RecpruneError: the history has no events.
+        SettingsError: this machine has not what `train.device` or `train.precision` asks for.
     """
     use_threads(settings.train.threads)
     schema, day = source.schema(), add_days(start, -1)
@@ -100,16 +104,20 @@ def _learn_history(
 
 
 def _checkpoints(settings: Settings, source: Source, days: list[str], costs: dict[str, Any]) -> HistoryCheckpoints:
-    device = device_name(settings.train.device)
     key = {
         "settings": {**asdict(settings), "train": train_facts(settings.train)},
         "source": [source.name, source.schema().to_json()],
         "days": days,
         "costs": costs,
-        "threads, CPU class, GPU or libraries": environment(settings.train.threads, device),
+        "threads, CPU class, GPU or libraries": _environment(settings),
         "code": code_digest(),
     }
     return HistoryCheckpoints(days[-1] if days else "", key, settings.train.checkpoint_minutes, print)
+
+
+def _environment(settings: Settings) -> dict[str, Any]:
+    """Return what the lines' bytes depend on; history is learned in one process."""
+    return environment_of(replace(settings.train, processes=1))
 
 
 def _is_as_read(learned: Learned, source: Source, days: list[str], progress: Callable[[int, int], None]) -> bool:
@@ -203,7 +211,7 @@ def _write(learned: Learned, control: Control, schema: Schema, source: str, day:
         "finite": True,
         "restarted": False,
         "new_line": True,
-        "environment": environment(settings.train.threads, device_name(settings.train.device)),
+        "environment": _environment(settings),
     }
     losses = tail_losses(learned.lines, tail, settings.train.device)
     about |= {"control": control.to_json(), "tail_loss": losses}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from recprune.daily.fetch import check_stored, fetch_missing
-from recprune.daily.run import reproduce
+from recprune.daily.run import check_machine, reproduce
 from recprune.daily.timed import Listener
-from recprune.errors import RecpruneError
+from recprune.errors import RecpruneError, SettingsError
 from recprune.files import MANIFEST, SCRATCH, read_json, sha256, understood, write_json
 from recprune.lock import hold
 from recprune.model.device import environment_of
@@ -83,7 +83,7 @@ def rebuild(day: str, listener: Listener) -> Rebuilt:
     changes but what is fetched because it was not here.
 
     Raises:
-        RecpruneError: the day is not stored, or a step failed.
+        RecpruneError: the day is not stored, this machine lacks what it was learned with, or a step failed.
     """
     _check_stored(day)
     workspace, folder = Path.cwd(), SCRATCH / "replay" / day
@@ -95,6 +95,7 @@ def rebuild(day: str, listener: Listener) -> Rebuilt:
         git.clone(clone, f"{git.TAG}{day}")
         with chdir(clone):
             settings, plan = read_settings(Path()), read_plan(day)
+            _check_machine(day, settings)
             stages = QUARANTINED_STAGES if is_quarantined(day) else STAGES
             paths = [*outputs(day, stages), *outputs(day, stages, cached=False)]
             dvc.use_cache(cache, remote)
@@ -116,6 +117,16 @@ def rebuild(day: str, listener: Listener) -> Rebuilt:
         if found.first_difference is None:
             shutil.rmtree(folder)
         return found
+
+
+def _check_machine(day: str, settings: Settings) -> None:
+    try:
+        check_machine(settings.train)
+    except SettingsError as error:
+        raise RecpruneError(
+            f"{day} cannot be rebuilt on this machine: its settings, which are those of then, ask for what is not here "
+            f"({str(error).partition('. Write ')[0]}). Verify it on a machine like the one that made it."
+        ) from None
 
 
 def _check_stored(day: str) -> None:

@@ -21,7 +21,7 @@ from recprune.registry.forced import champion_of_before, has_expired
 from recprune.registry.history import current, read_history
 from recprune.registry.revisions import adopted_before
 from recprune.serving.signature import check_keys
-from recprune.settings import Settings, read_settings
+from recprune.settings import Settings, TrainSettings, read_settings
 from recprune.steps import plan as planning
 from recprune.steps.promote import expire, finish, promote
 from recprune.steps.store import refuse_source_repository, store
@@ -47,6 +47,7 @@ STEPS = ("plan", *STAGES, "store", "promote", "report")
 _RUNNING = re.compile(r"Running stage '([a-z]+)'")
 _ERROR = "error: "
 _TIGHT = 1_000_000
+_LEARNING = ("train", "prune")
 """Free bytes below which a failure that DVC does not explain is one of space."""
 
 
@@ -86,6 +87,7 @@ def run_day(day: str, listener: Listener) -> Outcome:
             if not _is_reported(day):  # killed between the promotion and its page
                 write_report()
             return Outcome(day_state(day), new=False)
+        check_machine(settings.train)
         with Timed(day, listener) as timed:
             timed.step("plan")
             _plan(day, settings, timed)
@@ -126,8 +128,24 @@ def run_step(day: str, step: str, listener: Listener) -> bool:
                 store(day=day)
             else:  # the stage begins when DVC says so: if nothing changed, it does not
                 _restore_plan(day, settings)
+                if step in _LEARNING:
+                    check_machine(settings.train)
                 reproduce(day, ["--single-item", step], handle, timed)
     return True
+
+
+def check_machine(train: TrainSettings) -> None:
+    """Check that this machine has what the lines are to learn with.
+
+    A step that is started by DVC can tell only that it failed: what no retry mends is refused before.
+
+    Raises:
+        SettingsError: it has not what `device` or `precision` asks for.
+    """
+    if train.device == "cuda" or train.precision != "fp32":
+        from recprune.model.device import environment_of  # torch takes seconds to import
+
+        environment_of(train)
 
 
 def write_report() -> Path:

@@ -59,8 +59,9 @@ def environment_of(train: TrainSettings) -> dict[str, Any]:
     Raises:
         SettingsError: this machine has not what `device` or `precision` asks for.
     """
-    device = chosen(train.device)
-    return environment(train.threads, device_name(train.device), train.processes, bfloat16_by(train.precision, device))
+    learns_on = CPU if train.processes > 1 else chosen(train.device)
+    bfloat16 = bfloat16_by(train.precision, learns_on)
+    return environment(train.threads, device_name(train.device), train.processes, bfloat16)
 
 
 def moved(tensors: Mapping[str, Tensor], device: torch.device) -> Tensors:

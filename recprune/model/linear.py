@@ -5,9 +5,9 @@ which comes with it too, does not (docs/results/performance.md). oneDNN takes a 
 small products stay where they were. The choice follows from the sizes alone: same sizes, same bytes. On a GPU all
 products are torch's own.
 
-Where it is asked for, those large products, forward and backward, read operands rounded to bfloat16 (8 significant
-bits) and are summed in float32 (Kalamkar et al. 2019, arXiv 1905.12322); their results are rounded once more.
-Weights, their moments and everything between two products stay in float32.
+Where it is asked for, the products of large layers, forward and backward, read operands rounded to bfloat16 (8
+significant bits) and are summed in float32 (Kalamkar et al. 2019, arXiv 1905.12322); their results are rounded once
+more. Weights, their moments and everything between two products stay in float32.
 
 Legend: N rows, K inputs, M outputs.
 """
@@ -29,6 +29,8 @@ NARROWEST = 8
 """Rows, inputs and outputs from which on oneDNN is faster."""
 SMALLEST = 2**20
 """Multiplications, N · K · M, from which on it is."""
+WIDEST_EXACT = 63
+"""Inputs or outputs up to which a layer is never rounded: rounding its operands would take longer than it saves."""
 _ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether this torch was built with oneDNN."""
 _ROUNDS: ContextVar[bool] = ContextVar("rounds", default=False)
@@ -48,8 +50,10 @@ def bfloat16_by(precision: str, device: torch.device) -> str | None:
     if found is None:
         why = "this processor has neither AVX512_BF16 nor AMX_BF16, without which it is slower than fp32"
         why = why if _ONEDNN else "this torch was built without oneDNN, which multiplies it"
-        why = why if device.type == "cpu" else "the lines learn on a GPU, where it is not made use of"
-        raise SettingsError(f"params.yaml: train.precision is {precision}, but {why}. Write train.precision: fp32.")
+        out = "Write train.precision: fp32."
+        if device.type != "cpu":
+            why, out = "the lines learn on a GPU, which makes no use of it", f"{out[:-1]}, or train.device: cpu."
+        raise SettingsError(f"params.yaml: train.precision is {precision}, but {why}. {out}")
     return found
 
 
@@ -70,7 +74,8 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
 def linear(x: Tensor, weight: Tensor, bias: Tensor, *, rectified: bool = False) -> Tensor:
     """Return x · weightᵀ + bias, or max(0, that): (N, K), (M, K), (M,) → (N, M)."""
     if x.dim() == 2 and _is_large(x, weight):
-        apply: Callable[..., Tensor] = (_Rounded if _ROUNDS.get() else _Linear).apply
+        rounds = _ROUNDS.get() and min(weight.shape) > WIDEST_EXACT
+        apply: Callable[..., Tensor] = (_Rounded if rounds else _Linear).apply
         return apply(x, weight, bias, rectified)
     found = functional.linear(x, weight, bias)
     return torch.relu(found) if rectified else found

@@ -1,5 +1,7 @@
 """Git as a command, in one folder."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recprune.errors import RecpruneError
 from recprune.lock import hold
@@ -23,20 +26,22 @@ class _GitKilledError(RecpruneError):
     """Git was killed, alone: what it locked stays locked."""
 
 
-def git(*arguments: str, cwd: Path | None = None, told: str | None = None) -> str:
+def git(*arguments: str, cwd: Path | None = None, told: str | None = None, index: Path | None = None) -> str:
     """Run git and return its output.
 
     Args:
         arguments: after `git`.
         cwd: where; None: in the current folder.
         told: what it reads from its standard input.
+        index: another one than the repository's own.
 
     Raises:
         RecpruneError: git failed; holds what it said.
     """
     identity = () if _has_identity(cwd) else _IDENTITY
     command = ["git", *identity, *arguments]
-    done = subprocess.run(command, cwd=cwd, input=told, capture_output=True, text=True, check=False)
+    env = None if index is None else {**os.environ, "GIT_INDEX_FILE": str(index)}
+    done = subprocess.run(command, cwd=cwd, input=told, env=env, capture_output=True, text=True, check=False)
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         raise _GitKilledError(
@@ -118,18 +123,21 @@ def changed(*paths: str) -> list[str]:
 def differing(commit: str, *paths: str) -> list[str]:
     """Return the files below paths that are not here as a commit or tag has them, sorted; new ones not among them.
 
-    Reads only: `git diff` by itself would note in the index, under its lock, which files it found unchanged, and
-    whoever killed it then would lock everybody out. Without that note only a look at the contents tells a file that
-    was touched from one that was changed.
+    Reads only: `git diff` notes in the index, under its lock, which files it found unchanged, and whoever killed it
+    then would lock everybody out. So it is given a copy of the index.
     """
-    asked = git("-c", "diff.autoRefreshIndex=false", "diff", "--numstat", "--no-renames", "-z", commit, "--", *paths)
-    return sorted(line.split("\t", 2)[2] for line in asked.split("\0")[:-1])
+    asked = ("diff", "--name-only", "--no-renames", "-z", commit, "--", *paths)
+    index = Path(git("rev-parse", "--git-path", "index").strip())
+    with TemporaryDirectory() as folder:
+        if index.exists():
+            shutil.copyfile(index, Path(folder, "index"))
+        return sorted(git(*asked, index=Path(folder, "index")).split("\0")[:-1])
 
 
 def restore(path: Path, commit: str) -> None:
     """Bring a file back as a commit or tag has it."""
     with _writing(f"git checkout {commit} -- {path}"):
-        git("checkout", commit, "--", str(path))
+        git("--literal-pathspecs", "checkout", commit, "--", str(path))
 
 
 def same_as_last_commit(tag_of: Mapping[str, str]) -> set[str]:

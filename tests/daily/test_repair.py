@@ -113,7 +113,7 @@ def test_git_is_asked_as_often_for_many_days_as_for_one(tmp_path: Path, monkeypa
         calls.write_text("")
         changed_files(days)
         asked.append(len([line for line in calls.read_text().splitlines() if not line.startswith("config ")]))
-    assert asked == [2, 2]
+    assert asked == [3, 3]
 
 
 def test_what_is_not_as_it_was_stored_comes_back_and_what_was_there_is_kept() -> None:

@@ -22,6 +22,10 @@ CHROMIUM = next(
 _PATIENCE = 60
 
 
+class GoneError(AssertionError):
+    """The page that was asked went away while it answered."""
+
+
 class Browser:
     """One window; wide as a desk unless told otherwise."""
 
@@ -64,6 +68,9 @@ class Browser:
         while True:
             answer = json.loads(self._socket.recv(timeout=_PATIENCE))
             if answer.get("id") == asked["id"]:
+                said = answer.get("error", {}).get("message", "")
+                if "navigated or closed" in said:
+                    raise GoneError(f"{method}: {said}")
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
 
@@ -72,13 +79,22 @@ class Browser:
         self.call("Page.navigate", url=url)
 
     def run(self, script: str) -> Any:
-        """Evaluate an expression in the page and return its value; None where it fails."""
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        """Evaluate an expression in the page and return its value; None where it fails, or the page goes away."""
+        try:
+            return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+        except GoneError:
+            return None
 
     def wait(self, script: str) -> Any:
         """Wait until an expression is true, and return it."""
-        self.until(lambda: self.run(script), lambda: f"{script} at {self.run('location.href')}")
-        return self.run(script)
+        found: list[Any] = []
+
+        def is_true() -> bool:
+            found.append(self.run(script))
+            return bool(found[-1])
+
+        self.until(is_true, lambda: f"{script} at {self.run('location.href')}")
+        return found[-1]
 
     def type(self, field: str, text: str) -> None:
         """Type into the field that a selector finds."""

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.e2e.templates import Stored
 from tests.e2e.workspaces import FIRST, SECOND, change_settings, digests, git, make_workspace, read, recprune
@@ -41,6 +42,21 @@ def test_settings_changed_in_the_middle_of_a_day_cannot_store_a_verdict_on_somet
     assert f"day/{SECOND}" not in git(workspace, "tag").split()
     recprune("run", "--day", SECOND, cwd=workspace, code=(0, 3))
     assert f"day/{SECOND}" in git(workspace, "tag").split()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU")
+def test_a_machine_without_what_the_settings_ask_for_is_wrong_use_before_anything_runs(
+    one_day: Path, tmp_path: Path
+) -> None:
+    workspace = copy(one_day, tmp_path / "w")
+    change_settings(workspace, {"train": {"device": "cuda"}})
+    printed = recprune("run", "--day", SECOND, cwd=workspace, code=2)
+    assert "error: params.yaml: train.device is cuda, but torch " in printed
+    assert f"{SECOND} ingest" not in printed
+    recprune("run", "--day", SECOND, "--only", "plan", cwd=workspace)
+    printed = recprune("run", "--day", SECOND, "--only", "train", cwd=workspace, code=2)
+    assert "error: params.yaml: train.device is cuda, but torch " in printed
+    assert "✗ params.yaml: train.device is cuda" in recprune("doctor", cwd=workspace, code=1)
 
 
 def test_a_clone_of_a_working_tree_goes_on_and_says_what_could_not_be_pushed(one_day: Path, tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+from math import nan
+
 import pytest
 
 from benchmarks.ladder.__main__ import BEGIN, END, with_table
@@ -16,6 +18,7 @@ from benchmarks.ladder.table import Row
         (Row("memory", 2000.0, 100.0, None, None, "≤ 1500"), False),
         (Row("seconds", 11.0, None, 9.0, None, "≤ 10"), False),
         (Row("seconds", 11.0, None, None, None, "–"), None),
+        (Row("a peer that is not installed", nan, None, None, None, "≥ 2"), None),
     ],
 )
 def test_a_goal_is_of_the_ratio_or_of_ours_itself(row: Row, reached: bool | None) -> None:

@@ -90,18 +90,19 @@ def test_a_question_writes_nothing_that_a_kill_could_leave_locked() -> None:
 
 
 def test_what_changed_is_told_from_what_was_touched_and_restored() -> None:
-    names = ["a.json", "b\tc.json", "gone.json", "touched.json"]
+    names = ["a.json", "b\tc.json", "gone.json", "touched.json", "touched.png"]
     git("init", "--quiet", "--initial-branch", "main")
     for name in names:
-        Path(name).write_text("1")
+        Path(name).write_bytes(b"1\0")  # binary, which git tells from a changed one by its contents alone
     commit(names, "first")
     tag("2024-01-02")
     for name in names[:2]:
         Path(name).write_text("2")
     Path("gone.json").unlink()
-    os.utime("touched.json", (0, 0))
+    for name in names[3:]:
+        os.utime(name, (0, 0))
     assert changed(".") == names[:3]
     for name in names[:3]:
         restore(Path(name), "day/2024-01-02")
     assert changed(".") == []
-    assert Path("a.json").read_text() == "1"
+    assert Path("a.json").read_bytes() == b"1\0"

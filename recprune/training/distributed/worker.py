@@ -127,7 +127,8 @@ def _check_alike(group: Group, train: TrainSettings) -> None:
     """Check that the processes compute alike.
 
     Raises:
-        RecpruneError: processors, threads, libraries or recprune itself differ.
+        RecpruneError: processors, their instructions for bfloat16 if these are used, threads, libraries or recprune
+            itself differ.
     """
     here, bfloat16 = environment(train.threads), cpu_bfloat16() if train.precision == "bf16" else None
     facts = {"CPU class": here["cpu"], "threads": train.threads, "libraries": here["libraries_digest"]}
