@@ -1,9 +1,12 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from recprune.daily.rebuild import Compared, Rebuilt, _elsewhere
+from recprune.daily.rebuild import Compared, Rebuilt, _check_machine, _elsewhere
 from recprune.environment import environment
+from recprune.errors import RecpruneError
 from recprune.files import write_json
 from tests.makers import settings
 
@@ -47,3 +50,15 @@ def test_a_day_that_was_learned_on_a_gpu_is_told_from_one_of_the_cpu(tmp_path: P
         write_json(tmp_path / name / "bundles/2024-01-02/manifest.json", found)
     assert _elsewhere(chosen, "2024-01-02", tmp_path / "cpu") == ()
     assert _elsewhere(chosen, "2024-01-02", tmp_path / "gpu") == ("device A GPU, CUDA 13.0 then, cpu now",)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="torch finds a GPU")
+def test_a_day_that_was_learned_by_what_is_not_here_is_refused_at_once() -> None:
+    chosen = settings()
+    told = (
+        r"^2024-01-02 cannot be rebuilt on this machine: its settings, which are those of then, ask for what is not "
+        r"here \(params\.yaml: train\.device is cuda, but torch .*\)\. Verify it on a machine like the one that made it\.$"
+    )
+    with pytest.raises(RecpruneError, match=told):
+        _check_machine("2024-01-02", replace(chosen, train=replace(chosen.train, device="cuda")))
+    _check_machine("2024-01-02", replace(chosen, train=replace(chosen.train, device="cpu")))
