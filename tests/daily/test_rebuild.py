@@ -57,7 +57,8 @@ def test_a_day_that_was_learned_by_what_is_not_here_is_refused_at_once() -> None
     chosen = settings()
     told = (
         r"^2024-01-02 cannot be rebuilt on this machine: its settings, which are those of then, ask for what is not "
-        r"here \(params\.yaml: train\.device is cuda, but torch .*\)\. Verify it on a machine like the one that made it\.$"
+        r"here \(params\.yaml: train\.device is cuda, but torch .*\)\. "
+        r"Verify it on a machine like the one that made it\.$"
     )
     with pytest.raises(RecpruneError, match=told):
         _check_machine("2024-01-02", replace(chosen, train=replace(chosen.train, device="cuda")))
